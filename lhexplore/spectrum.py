@@ -1,0 +1,208 @@
+"""The frozen value everyone shares: a layer's eigenvalue distribution with its evidence.
+
+Exact and estimated spectra have one shape: ``nodes`` with ``weights`` that sum to 1. Nothing here knows torch,
+files or notebooks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from .errors import NotExactError, SettingError
+
+Method = Literal["dense", "factor", "lanczos"]
+METHODS = ("dense", "factor", "lanczos")
+EXACT_METHODS = ("dense", "factor")
+Scalar = str | int | float | bool | None
+
+
+class Histogram(NamedTuple):
+    """Shares of a spectrum between ``edges``: ``mass`` sums to 1 when the edges cover it."""
+
+    edges: Float[ndarray, " b+1"]
+    mass: Float[ndarray, " b"]
+    stderr: Float[ndarray, " b"]  # over probes; 0 for exact spectra, NaN where one probe cannot tell
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spectrum:
+    """Eigenvalues of one symmetric block, exact or estimated.
+
+    ``nodes`` (ascending, loss per squared parameter) carry ``weights`` that sum to 1: ``weights[i]`` is the share
+    of eigenvalues at or near ``nodes[i]``. ``probe[i]`` tells which start vector node ``i`` came from (0 for exact
+    spectra); every probe carries the same total weight. ``residuals[i]`` bounds the distance from ``nodes[i]`` to
+    some true eigenvalue of the block. ``layer`` is None for the whole network.
+    """
+
+    layer: str | None
+    snapshot: str
+    size: int
+    nodes: Float[ndarray, " m"]
+    weights: Float[ndarray, " m"]
+    method: Method
+    residuals: Float[ndarray, " _"] = field(default_factory=lambda: np.empty(0))  # left out: zeros
+    probe: Int[ndarray, " _"] = field(default_factory=lambda: np.empty(0, int))  # left out: all from probe 0
+    curvature: str = "hessian"  # "hessian" | "ggn"
+    functional: str = "loss"
+    split: str = "data"  # "data" | "held_out"
+    steps: int = 0  # Lanczos steps asked for; 0 for exact methods
+    probes: int = 0  # start vectors used so far; 0 for exact methods
+    trace: float = float("nan")
+    trace_stderr: float = 0.0  # widened by Student's t so that ± 2 of it covers 95 %
+    symmetry_defect: float = 0.0  # estimate of ‖H − Hᵀ‖ / ‖H‖ of the operator as computed
+    zero_band: float = 0.0  # |λ| up to here has no sign (methods: zero band)
+    psd: bool = False  # positive semi-definite by structure: Hv = Gv was checked, or the block is a GGN
+    complete: bool = True  # False for a value that a stream will still improve, or that was cut short
+    reason: str = ""  # why this method, in words
+    notes: tuple[str, ...] = ()  # what the reader should know (math kernel used, up-cast weights, ...)
+    products: int = 0  # operator-vector products spent
+    seconds: float = 0.0
+    provenance: Mapping[str, Scalar] = field(default_factory=dict)  # digests, seed, dtype, mode, device, ...
+
+    def __post_init__(self) -> None:
+        nodes, weights = _frozen(self.nodes), _frozen(self.weights)
+        residuals = _frozen(self.residuals if self.residuals.size else np.zeros_like(nodes))
+        probe = np.array(self.probe if self.probe.size else np.zeros(nodes.shape), dtype=np.int64)
+        shapes = {nodes.shape, weights.shape, residuals.shape, probe.shape}
+        if len(shapes) != 1 or nodes.ndim != 1 or not nodes.size:
+            raise SettingError(
+                f"A spectrum needs as many nodes as weights, residuals and probe numbers, got shapes {nodes.shape}, "
+                f"{weights.shape}, {residuals.shape}, {probe.shape}."
+            )
+        if self.method not in METHODS:
+            raise SettingError(f"method must be one of {METHODS}, got {self.method!r}.")
+        if not (np.isfinite(nodes).all() and np.isfinite(weights).all()):
+            raise SettingError("A spectrum holds finite numbers only: got NaN or infinity among nodes or weights.")
+        if (weights < 0).any() or abs(weights.sum() - 1) > 1e-9:
+            raise SettingError(f"Weights must be non-negative and sum to 1, got a sum of {weights.sum()!r}.")
+        order = np.argsort(nodes, kind="stable")
+        probe.setflags(write=False)
+        for name, array in (("nodes", nodes), ("weights", weights), ("residuals", residuals), ("probe", probe)):
+            ordered = array[order]
+            ordered.setflags(write=False)
+            object.__setattr__(self, name, ordered)
+        if np.isnan(self.trace):
+            object.__setattr__(self, "trace", float(self.size * (self.nodes @ self.weights)))
+        object.__setattr__(self, "provenance", dict(self.provenance))
+
+    @property
+    def exact(self) -> bool:
+        """Whether every eigenvalue is known up to round-off."""
+        return self.method in EXACT_METHODS
+
+    @property
+    def eigenvalues(self) -> Float[ndarray, " n"]:
+        """All ``size`` eigenvalues, ascending.
+
+        Raises:
+            NotExactError: for an estimated spectrum, which knows a distribution, not a list.
+        """
+        if not self.exact:
+            raise NotExactError(
+                f"Only exact spectra list all their eigenvalues; this one is an estimate ({self.method}, "
+                f"{self.steps} steps × {self.probes} probes). Use .nodes and .weights, or ask for method='dense'."
+            )
+        return np.repeat(self.nodes, np.rint(self.weights * self.size).astype(int))
+
+    @property
+    def largest(self) -> float:
+        """The largest node: an eigenvalue (exact), or a lower bound of the largest one within ``error``."""
+        return float(self.nodes[-1])
+
+    @property
+    def smallest(self) -> float:
+        """The smallest node: an eigenvalue (exact), or an upper bound of the smallest one within ``error``."""
+        return float(self.nodes[0])
+
+    @property
+    def magnitude(self) -> float:
+        """The largest absolute node."""
+        return float(max(abs(self.nodes[0]), abs(self.nodes[-1])))
+
+    @property
+    def error(self) -> float:
+        """How far the ends of the spectrum may be off, in the unit of the nodes.
+
+        The larger residual of the two extreme nodes, plus the round-off that the operator's own asymmetry reveals.
+        """
+        ends = max(self.residuals[0], self.residuals[-1])
+        return float(ends + self.magnitude * max(self.symmetry_defect, 10 * np.finfo(np.float64).eps))
+
+    def converged(self, *, rtol: float = 1e-3) -> Bool[ndarray, " m"]:
+        """Which nodes lie within ``rtol`` of the largest absolute node from a true eigenvalue."""
+        return np.asarray(self.residuals <= rtol * self.magnitude)
+
+    def per_probe(self) -> list[tuple[Float[ndarray, " k"], Float[ndarray, " k"]]]:
+        """The discrete measures of the single probes: (nodes, weights that sum to 1), in probe order."""
+        return [
+            (self.nodes[mine], self.weights[mine] / self.weights[mine].sum())
+            for mine in (self.probe == i for i in np.unique(self.probe))
+        ]
+
+    def density(self, grid: Float[ndarray, " g"], *, width: float) -> Float[ndarray, " g"]:
+        """Smooth the spectrum with a Gaussian of standard deviation ``width`` (same unit as the nodes)."""
+        if not width > 0:
+            raise SettingError(f"width must be positive, got {width!r}.")
+        z = (np.asarray(grid, dtype=np.float64)[:, None] - self.nodes) / width
+        return np.asarray(np.exp(-(z**2) / 2) @ self.weights / (width * np.sqrt(2 * np.pi)))
+
+    def moment(self, order: int) -> float:
+        """Mean of λ to the power ``order`` over all eigenvalues."""
+        return float(self.weights @ self.nodes**order)
+
+    def histogram(self, bins: int | Float[ndarray, " e"] = 50) -> Histogram:
+        """Sum the weights between edges; the last bin includes its right edge.
+
+        Args:
+            bins: a number of equal bins over the whole spectrum, or ascending edges. A spectrum of a single value
+                gets edges that touch only that value's neighbourhood, not ±0.5.
+        """
+        edges = self._edges(bins) if isinstance(bins, int) else np.asarray(bins, dtype=np.float64)
+        if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
+            raise SettingError(f"bins must be a positive number or at least two ascending edges, got {bins!r}.")
+        rows = np.array([np.histogram(nodes, edges, weights=weights)[0] for nodes, weights in self.per_probe()])
+        count = len(rows)
+        if self.exact:
+            stderr = np.zeros(rows.shape[1])
+        elif count > 1:
+            stderr = rows.std(axis=0, ddof=1) / np.sqrt(count)
+        else:
+            stderr = np.full(rows.shape[1], np.nan)
+        return Histogram(edges, rows.mean(axis=0), stderr)
+
+    def _edges(self, bins: int) -> Float[ndarray, " e"]:
+        if bins < 1:
+            raise SettingError(f"bins must be at least 1, got {bins}.")
+        low, high = self.smallest, self.largest
+        pad = 1e-9 * (self.magnitude or 1.0)
+        if high - low <= pad:
+            low, high = low - pad, high + pad
+        return np.linspace(low, high, bins + 1)
+
+    def __repr__(self) -> str:
+        where = "whole network" if self.layer is None else repr(self.layer)
+        kind = "exact" if self.exact else f"{self.probes} probes × {self.steps} steps"
+        return (
+            f"Spectrum({where} at {self.snapshot!r}, size {self.size}, {self.method} ({kind}), "
+            f"λ from {self.smallest:.4g} to {self.largest:.4g} ± {self.error:.1g})"
+        )
+
+
+def _frozen(values: object) -> Float[ndarray, " ..."]:
+    """An own float64 copy that nobody can write to."""
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One item of a computation: ``done`` of ``total`` products, and the value so far where there is a better one."""
+
+    done: int
+    total: int
+    spectrum: Spectrum | None = None
