@@ -1,1 +1,7 @@
-"""Placeholder docstring: replaced by the room's author."""
+"""Driving generators beside the person who waits: in a thread, stoppable between two items."""
+
+from .job import Job
+from .progress import Progress
+from .worker import State, Worker
+
+__all__ = ["Job", "Progress", "State", "Worker"]
