@@ -1,0 +1,563 @@
+"""The one object users make: a model, its data and its snapshots, joined to spectra that are computed once."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ..curvature import Batches, Choice, Layer, Replica, choose, find_layer, freeze, list_layers, measure, whole_network
+from ..diagnosis import Diagnosis, diagnose
+from ..errors import (
+    ClosedError,
+    LhexploreError,
+    SettingError,
+    SnapshotError,
+    UnknownLayerError,
+    UnsupportedError,
+    suggest,
+)
+from ..jobs import Job, Progress
+from ..snapshots import Snapshot, Snapshots, fit
+from ..spectrum import Spectrum, Step
+from ..store import Store, key, open_store
+from . import tables
+from .bar import Bar
+from .request import CURVATURES, Request
+from .structure import fingerprint
+from .table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WHOLE = "whole network"  # what the whole network is called where a name is needed; ``None`` in code
+ALGORITHM = 1  # grows when a change of code changes numbers: older cache entries are then computed anew
+
+
+class Session:
+    """Layer-wise Hessian spectra of ``model`` on ``data``, at one or many snapshots of its training.
+
+    Nothing you pass in is changed: data is read once and frozen, and a private copy of the model computes. Results
+    are kept in a cache that outlives the process; asking twice costs nothing.
+
+    Args:
+        model: any ``torch.nn.Module``; its present weights are the snapshot when ``snapshots`` is None.
+        data: a loader (or any iterable of batches); read once.
+        loss: a criterion for ``(x, y)`` batches; or ``loss(model, batch) -> scalar``; or None for mappings whose
+            ``model(**batch).loss`` is the loss.
+        snapshots: None, a list or dict of state_dicts, a file, folder or glob, or :class:`lhexplore.Snapshots`.
+        held_out: a second loader, for ``split="held_out"``.
+        layers: None (every module with parameters), glob(s), or ``callable(name, module) -> bool``.
+        functional: the scalar that is differentiated; "loss" in this version.
+        curvature: "hessian", or "ggn" for the generalised Gauss–Newton matrix.
+        samples: how many examples to freeze; None for all.
+        weight: what a batch counts by: "samples", "tokens" (labels other than −100), or ``callable(batch)``.
+        mode: "eval", or "train-frozen" (batch statistics of the whole frozen batch, dropout off).
+        dtype: None chooses float64 for models up to a million parameters on CPU, else float32.
+        device: "auto", "cpu", "cuda", …
+        seed: of probe vectors and of reading the data.
+        cache: True (the user's cache folder, or ``LHEXPLORE_CACHE``), a folder, or False.
+        executor: reserved for engines elsewhere; None in this version.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Any,
+        loss: Any = None,
+        *,
+        snapshots: Any = None,
+        held_out: Any = None,
+        layers: Any = None,
+        functional: str = "loss",
+        curvature: str = "hessian",
+        samples: int | None = 512,
+        weight: str | Callable[[Any], float] = "samples",
+        mode: str = "eval",
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "auto",
+        seed: int = 0,
+        cache: bool | str | Path = True,
+        executor: Executor | None = None,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise SettingError(f"model must be a torch.nn.Module; got {type(model).__name__}.")
+        if curvature not in CURVATURES:
+            raise SettingError(f"curvature must be one of {', '.join(map(repr, CURVATURES))}; got {curvature!r}.")
+        if functional != "loss":
+            raise UnsupportedError(f"This version differentiates functional='loss'; got {functional!r}.")
+        if executor is not None:
+            raise UnsupportedError("This version computes in its own worker thread: leave executor=None.")
+        self._model, self._mode, self._seed, self._curvature = model, mode, seed, curvature
+        self._loss, self._dtype, self._device = loss, dtype, device
+        self._data = {"data": freeze(data, samples=samples, weight=weight, seed=seed)}
+        if held_out is not None:
+            self._data["held_out"] = freeze(held_out, samples=samples, weight=weight, seed=seed)
+        self._weight = weight if isinstance(weight, str) else f"{weight.__module__}.{weight.__qualname__}"
+        self._replicas = {"data": self._copy("data")}  # the held-out copy is made when it is asked for
+        self._layers = list_layers(self._replicas["data"].model, layers)
+        self._snapshots = Snapshots.of(snapshots, self._replicas["data"].model if snapshots is None else model)
+        self._structure = fingerprint(self._replicas["data"].model)
+        self._store: Store = open_store(cache)
+        self._lane = threading.RLock()  # one lane computes; also guards what is remembered below
+        self._loaded: dict[str, str] = {}  # split -> label of the weights in its replica
+        self._keys: dict[Request, str] = {}
+        self._pace: dict[tuple[int, str], float] = {}  # (size, method) -> seconds a product took
+        self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
+        self._failures: dict[tuple[str | None, str], str] = {}
+        self._closed = False
+
+    # ---- what is there
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """A row for every module with parameters: name, parameters, size, kind, status, reason."""
+        return self._layers
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """The snapshots in training order, unusable ones with their reason."""
+        return self._snapshots
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._closed
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether there is held-out data."""
+        return "held_out" in self._data
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the person should know about data, model and cache, in sentences."""
+        return (*self._data["data"].notes, *self._replicas["data"].notes, *self._store.notices)
+
+    @property
+    def description(self) -> str:
+        """One line: model, size, data, loss, mode, precision, device."""
+        replica = self._replicas["data"]
+        count = sum(t.numel() for t in replica.tensors.values())
+        return (
+            f"{type(replica.model).__name__} · {count:,} parameters · {self._data['data'].examples:,} examples · "
+            f"{replica.loss.name} · {self._mode} · {tables.dtype_name(replica.dtype)} · {replica.device.type}"
+        )
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._layers)} layers × {len(self._snapshots)} snapshots"
+        return f"Session({state}; {self.description})"
+
+    # ---- spectra
+
+    def spectrum(
+        self,
+        layer: str | None,
+        snapshot: int | str = -1,
+        *,
+        method: str = "auto",
+        curvature: str | None = None,
+        split: str = "data",
+        steps: int = 100,
+        probes: int = 5,
+    ) -> Spectrum:
+        """Eigenvalues of the block of ``layer`` (None: the whole network) at ``snapshot`` (index or label).
+
+        Costs nothing when cached; otherwise about ``size`` products (dense) or ``steps × probes`` (lanczos), each
+        about two gradients over the frozen data. ``Spectrum.reason`` says what ``method="auto"`` chose and why.
+
+        Raises:
+            UnknownLayerError, UnknownSnapshotError: with near names.
+            SnapshotError: the weights cannot be used.
+            LossError, NotFiniteError, SecondDerivativeError: with the cause.
+        """
+        settings = {"method": method, "curvature": curvature, "split": split, "steps": steps, "probes": probes}
+        *_, last = self.stream(layer, snapshot, **settings)
+        return last
+
+    def stream(self, layer: str | None, snapshot: int | str = -1, **settings: Any) -> Iterator[Spectrum]:
+        """Yield ever better values of :meth:`spectrum`, the complete one last; takes the same settings."""
+        return (step.spectrum for step in self.steps(layer, snapshot, **settings) if step.spectrum is not None)
+
+    def steps(self, layer: str | None, snapshot: int | str = -1, **settings: Any) -> Iterator[Step]:
+        """Like :meth:`stream`, but one item per product: closing it stops the work within one product."""
+        return self._steps(self._request(layer, snapshot, **settings))
+
+    def cached(self, layer: str | None, snapshot: int | str = -1, **settings: Any) -> Spectrum | None:
+        """The complete spectrum if it is known already; never computes."""
+        return self._known(self._request(layer, snapshot, **settings))
+
+    # ---- many of them
+
+    def compute(
+        self,
+        layers: Sequence[str | None] | str | None = None,
+        snapshots: Sequence[int | str] | None = None,
+        *,
+        progress: bool = True,
+    ) -> None:
+        """Fill the cache for ``layers`` × ``snapshots`` (None: all of them) and wait for it.
+
+        ``layers`` takes names and globs; None or "whole network" in the list means the whole network. An interrupt
+        keeps what is done. A block that fails leaves a row with its reason in :meth:`summary`; the rest goes on.
+
+        Raises:
+            LhexploreError: the first failure, when nothing at all could be computed.
+        """
+        job = self.start(layers, snapshots)
+        with Bar() as bar:
+            try:
+                while not job.done:
+                    if progress:
+                        bar.show(job.progress)
+                    time.sleep(0.02)
+                job.wait()
+            except KeyboardInterrupt:
+                job.cancel()
+                job.wait()
+                raise
+            finally:
+                if progress:
+                    bar.show(job.progress, final=True)
+
+    def start(
+        self, layers: Sequence[str | None] | str | None = None, snapshots: Sequence[int | str] | None = None
+    ) -> Job[Progress]:
+        """Like :meth:`compute`, but beside you: returns a :class:`lhexplore.jobs.Job` at once."""
+        self._open()
+        wanted = self._grid(layers, snapshots)
+        return Job(self._fill(wanted), initial=Progress(total=len(wanted)))
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until no computation of this session is under way."""
+        if not self._lane.acquire(timeout=-1 if timeout is None else timeout):
+            raise TimeoutError(f"Still computing after {timeout} s.")
+        self._lane.release()
+
+    # ---- before anything runs
+
+    def plan(
+        self, layers: Sequence[str | None] | str | None = None, snapshots: Sequence[int | str] | None = None
+    ) -> Table:
+        """Say what would be computed: method, products, seconds, bytes, and what is cached already.
+
+        Times one gradient on the frozen data, nothing more.
+        """
+        self._open()
+        return tables.plan(self, self._grid(layers, snapshots))
+
+    def check(self) -> Table:
+        """One tiny pass over the model: what will work, what will not and why, and what all of it will cost."""
+        self._open()
+        with self._lane:
+            replica = self._at("data", self._first_usable())
+            with replica.guard():
+                rows = replica.check()
+        return tables.check(self, rows)
+
+    # ---- reading
+
+    def diagnose(self, layer: str | None = None, snapshot: int | str = -1) -> Diagnosis:
+        """HESD type, metrics and findings of one layer, or of the whole network; computes what is missing for it.
+
+        Earlier snapshots and other layers serve as the measure where they are cached; nothing else is computed.
+        """
+        spectrum = self.spectrum(layer, snapshot)
+        return self._read(spectrum)
+
+    def known_diagnosis(self, layer: str | None, snapshot: int | str = -1) -> Diagnosis | None:
+        """:meth:`diagnose` from what is cached; None where the spectrum is not known. Never computes."""
+        spectrum = self.cached(layer, snapshot)
+        return None if spectrum is None else self._read(spectrum)
+
+    def losses(self, snapshot: int | str = -1) -> dict[str, float]:
+        """Loss and accuracy known of a snapshot: what was recorded in training, and what :meth:`evaluate` found."""
+        row = self._snapshots[snapshot]
+        found = {name: float(value) for name, value in row.metrics.items()}
+        for split, prefix in (("data", ""), ("held_out", "held_out_")):
+            for name, value in self._evaluated.get((split, row.label), {}).items():
+                found.setdefault(prefix + name, value)
+        return found
+
+    def evaluate(self, snapshot: int | str = -1) -> dict[str, float]:
+        """Compute loss (and accuracy of a classifier) on the frozen data; one forward pass per split."""
+        row = self._snapshots[snapshot]
+        for split in self._data:
+            if (split, row.label) not in self._evaluated:
+                with self._lane:
+                    replica = self._at(split, row)
+                    with replica.guard():
+                        found = {"loss": replica.value()}
+                        accuracy = replica.accuracy()
+                self._evaluated[split, row.label] = found if accuracy is None else {**found, "accuracy": accuracy}
+        return self.losses(snapshot)
+
+    def summary(self) -> "pd.DataFrame":
+        """One row per snapshot and layer, computed or not: extremes, trace, HESD type, metrics, findings, status."""
+        return tables.summary(self, self._failures)
+
+    def frame(self) -> "pd.DataFrame":
+        """Every known node, long: snapshot, step, epoch, layer, kind, node, weight, probe, residual."""
+        return tables.frame(self)
+
+    # ---- for the eye
+
+    def explore(self, **selection: Any) -> Any:
+        """Show the live explorer; ``selection`` sets its traits (``layer``, ``snapshot``, ``view``, ``scale``, …)."""
+        self._open()
+        return import_module("lhexplore.explorer").Explorer(self, **selection)  # by name: widgets load only now
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write what is known as one HTML file that works with no kernel and no network."""
+        written: Path = import_module("lhexplore.report").write(self, path)
+        return written
+
+    # ---- the end
+
+    def close(self) -> None:
+        """Let go of the model copy and the data; what is cached stays on disk. Harmless when repeated."""
+        self._closed = True
+        with self._lane:
+            for replica in self._replicas.values():
+                replica.release()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- inside
+
+    def _open(self) -> None:
+        if self._closed:
+            raise ClosedError("This session was closed. Make a new Session: cached results are found again.")
+
+    def _copy(self, split: str) -> Replica:
+        return Replica(
+            self._model, self._loss, self._batches(split), mode=self._mode, dtype=self._dtype, device=self._device
+        )
+
+    def _batches(self, split: str) -> Batches:
+        if split not in self._data:
+            raise SettingError("split='held_out' needs a second loader: Session(…, held_out=loader).")
+        return self._data[split]
+
+    def _layer(self, name: str | None) -> Layer:
+        if name is None:
+            return whole_network(self._layers)
+        layer = find_layer(self._layers, name)
+        if layer.status != "ok" and not layer.reason.startswith("not selected"):
+            raise UnknownLayerError(f"Layer {name!r} has no spectrum of its own: {layer.reason}.")
+        return layer
+
+    def _request(self, layer: str | None, snapshot: int | str, **settings: Any) -> Request:
+        name = None if layer in (None, WHOLE) else layer
+        self._layer(name)
+        request = Request(name, self._snapshots[snapshot].label, **settings)
+        self._batches(request.split)
+        return replace(request, curvature=request.curvature or self._curvature)
+
+    def choice(self, request: Request) -> Choice:
+        """What the planner chooses for a request; its method is part of the cache key."""
+        return choose(
+            self._layer(request.layer).size, method=request.method, steps=request.steps, probes=request.probes
+        )
+
+    def _key(self, request: Request) -> str:
+        if request not in self._keys:
+            self._keys[request] = self._new_key(request)
+        return self._keys[request]
+
+    def _new_key(self, request: Request) -> str:
+        replica, choice = self._replicas["data"], self.choice(request)
+        lanczos = choice.method == "lanczos"
+        batches = self._batches(request.split)
+        return key(
+            {
+                "algorithm": ALGORITHM,
+                "method": choice.method,
+                "steps": request.steps if lanczos else None,
+                "probes": request.probes if lanczos else None,
+                "seed": self._seed,
+                "parameters": sorted(self._layer(request.layer).parameters),
+                "structure": self._structure,
+                "snapshot": self._snapshots[request.snapshot].digest,
+                "data": batches.digest,
+                "weights": list(batches.weights),
+                "weight": self._weight,
+                "loss": replica.loss.identity,
+                "curvature": request.curvature,
+                "functional": "loss",
+                "mode": self._mode,
+                "dtype": str(replica.dtype),
+                "device": replica.device.type,
+                "tf32": False,
+            }
+        )
+
+    def cached_request(self, request: Request) -> bool:
+        """Whether the answer to a request is known."""
+        return self._known(request) is not None
+
+    def _known(self, request: Request) -> Spectrum | None:
+        if self._snapshots[request.snapshot].status != "ok":
+            return None
+        found = self._store.get(self._key(request))
+        if found is None or (found.layer == request.layer and found.snapshot == request.snapshot):
+            return found
+        return replace(found, layer=request.layer, snapshot=request.snapshot, split=request.split)
+
+    def _steps(self, request: Request) -> Iterator[Step]:
+        known = self._known(request)
+        if known is not None:
+            yield Step(known.products, known.products, known)
+            return
+        self._open()
+        items = None
+        try:
+            while True:
+                with self._lane:  # held for one product at a time: another thread's wish gets its turn in between
+                    self._open()
+                    replica = self._at(request.split, self._snapshots[request.snapshot])
+                    with replica.guard():
+                        if items is None:
+                            items = self._measure(replica, request)
+                        step = next(items, None)
+                if step is None:
+                    return
+                if step.spectrum is not None and step.spectrum.complete:
+                    self._remember(request, step.spectrum)
+                yield step
+        finally:
+            if items is not None:
+                items.close()
+
+    def _measure(self, replica: Replica, request: Request) -> Any:
+        return measure(
+            replica,
+            self._layer(request.layer),
+            label=request.layer,
+            snapshot=str(request.snapshot),
+            method=request.method,
+            curvature=request.curvature or self._curvature,
+            split=request.split,
+            steps=request.steps,
+            probes=request.probes,
+            seed=self._seed,
+        )
+
+    def _remember(self, request: Request, spectrum: Spectrum) -> None:
+        self._store.put(self._key(request), spectrum)
+        self._failures.pop((request.layer, str(request.snapshot)), None)
+        if spectrum.products:
+            self._pace[spectrum.size, self.choice(request).method] = spectrum.seconds / spectrum.products
+
+    def _at(self, split: str, snapshot: Snapshot) -> Replica:
+        """The replica of ``split`` with the weights of ``snapshot`` in it; call with the lane held."""
+        if split not in self._replicas:
+            self._replicas[split] = self._copy(split)
+        replica = self._replicas[split]
+        if self._loaded.get(split) != snapshot.label:
+            state, _ = fit(snapshot.load(), replica.model)
+            self._loaded.pop(split, None)
+            replica.load(state)
+            self._loaded[split] = snapshot.label
+        return replica
+
+    def _first_usable(self) -> Snapshot:
+        for snapshot in reversed(self._snapshots):
+            if snapshot.status == "ok":
+                return snapshot
+        reasons = "; ".join(f"{s.label}: {s.reason}" for s in list(self._snapshots)[:3])
+        raise SnapshotError(f"None of the {len(self._snapshots)} snapshots can be used ({reasons}).")
+
+    def _grid(self, layers: Sequence[str | None] | str | None, snapshots: Sequence[int | str] | None) -> list[Request]:
+        names = self._names(layers)
+        rows = [self._snapshots[s] for s in (range(len(self._snapshots)) if snapshots is None else snapshots)]
+        usable = [row for row in rows if row.status == "ok"]
+        if rows and not usable:
+            self._first_usable()
+        return [self._request(name, row.label) for row in usable for name in names]
+
+    def _names(self, layers: Sequence[str | None] | str | None) -> list[str | None]:
+        ok = [layer.name for layer in self._layers if layer.status == "ok"]
+        if layers is None:
+            return list(ok)
+        names: list[str | None] = []
+        for wanted in [layers] if isinstance(layers, str) else layers:
+            if wanted is None or wanted == WHOLE:
+                found: list[str | None] = [None]
+            else:
+                found = [name for name in ok if fnmatchcase(name, wanted)]
+                if not found:
+                    self._layer(wanted)  # a name: an error with near names if there is none
+                    found = [wanted]
+            names += [name for name in found if name not in names]
+        if not names:
+            raise UnknownLayerError(f"layers={layers!r} selects nothing. {suggest(layers, ok)}")
+        return names
+
+    def seconds(self, request: Request) -> float:
+        """Predicted seconds of a request, from what was measured of blocks of the same size and method."""
+        choice = self.choice(request)
+        pace = self._pace.get((self._layer(request.layer).size, choice.method))
+        if pace is None and self._pace:
+            pace = sum(self._pace.values()) / len(self._pace)
+        return float("nan") if pace is None else pace * choice.products
+
+    def _fill(self, wanted: list[Request]) -> Iterator[Progress]:
+        began, first = time.perf_counter(), None
+        missing = [request for request in wanted if self._known(request) is None]
+        done = len(wanted) - len(missing)
+        computed = 0
+        yield Progress(done, len(wanted), time.perf_counter() - began, 0.0 if not missing else float("nan"))
+        for i, request in enumerate(missing):
+            name = WHOLE if request.layer is None else request.layer
+            after = sum(map(self.seconds, missing[i + 1 :]))
+            try:
+                for step in self._steps(request):
+                    share = min(step.done / step.total, 1.0) if step.total else 1.0
+                    rest = self.seconds(request) * (1 - share) + after
+                    elapsed = time.perf_counter() - began
+                    yield Progress(done + 0.999 * share, len(wanted), elapsed, rest, f"{name} at {request.snapshot}")
+                computed += 1
+            except LhexploreError as error:
+                first = first or error
+                self._failures[request.layer, str(request.snapshot)] = str(error)
+            done += 1
+            rest = sum(map(self.seconds, missing[i + 1 :]))
+            yield Progress(done, len(wanted), time.perf_counter() - began, rest, "")
+        if first is not None and not computed:
+            raise first
+
+    def _read(self, spectrum: Spectrum) -> Diagnosis:
+        here = self._snapshots.index(spectrum.snapshot)
+        earlier = (self.cached(spectrum.layer, row.label) for row in list(self._snapshots)[:here])
+        beside = (
+            self.cached(layer.name, spectrum.snapshot)
+            for layer in self._layers
+            if spectrum.layer is not None and layer.status == "ok" and layer.name != spectrum.layer
+        )
+        held_out = self.cached(spectrum.layer, spectrum.snapshot, split="held_out") if self.has_held_out else None
+        return diagnose(
+            spectrum,
+            history=_present(earlier),
+            peers=_present(beside),
+            held_out=held_out,
+            losses=self.losses(spectrum.snapshot),
+        )
+
+
+def _present(spectra: Iterable[Spectrum | None]) -> list[Spectrum]:
+    return [spectrum for spectrum in spectra if spectrum is not None]

@@ -1,0 +1,152 @@
+"""What a session knows, as tables: the plan, the check, one row per block, one row per node."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..spectrum import Spectrum
+from .request import Request
+from .table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .session import Session
+
+KINDS = {"dense": "eigenvalue", "factor": "eigenvalue", "lanczos": "ritz value"}
+
+
+def plan(session: "Session", wanted: Sequence[Request]) -> Table:
+    """Method, products, seconds, bytes and whether it is cached, per wanted block."""
+    rows = []
+    for request in wanted:
+        choice = session.choice(request)
+        cached = session.cached_request(request)
+        rows.append(
+            {
+                "snapshot": request.snapshot,
+                "layer": request.layer or "whole network",
+                "method": choice.method,
+                "products": 0 if cached else choice.products,
+                "seconds": 0.0 if cached else session.seconds(request),
+                "MB": choice.bytes / 1e6,
+                "cached": cached,
+                "why": choice.reason,
+            }
+        )
+    missing = [row for row in rows if not row["cached"]]
+    seconds = sum(row["seconds"] for row in missing)
+    return Table(
+        rows,
+        caption=f"{len(rows)} spectra: {len(rows) - len(missing)} cached, {len(missing)} to compute"
+        + (f", about {seconds:.1f} s." if missing else "."),
+    )
+
+
+def check(session: "Session", found: Sequence[tuple[str, str, str]]) -> Table:
+    """The rows of the model's check, then one per layer, the data, the snapshots and the cost."""
+    rows = [{"what": name, "verdict": verdict, "detail": detail} for name, verdict, detail in found]
+    for layer in session.layers:
+        detail = f"{layer.kind}, {layer.size:,} parameters" + (f"; {layer.reason}" if layer.reason else "")
+        rows.append({"what": f"layer {layer.name}", "verdict": layer.status, "detail": detail})
+    for row in session.snapshots:
+        if row.status != "ok" or row.reason:
+            rows.append({"what": f"snapshot {row.label}", "verdict": row.status, "detail": row.reason})
+    rows += [{"what": "notice", "verdict": "note", "detail": notice} for notice in session.notices]
+    return Table(rows, caption=session.plan().caption)
+
+
+def summary(session: "Session", failures: Mapping[tuple[str | None, str], str]) -> "pd.DataFrame":
+    """One row per snapshot and layer, and per snapshot for the whole network where that is known."""
+    import pandas as pd
+
+    return pd.DataFrame(list(_summary_rows(session, failures)))
+
+
+def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], str]) -> Iterator[dict[str, Any]]:
+    for snapshot in session.snapshots:
+        place = {"snapshot": snapshot.label, "step": snapshot.step, "epoch": snapshot.epoch}
+        if snapshot.status != "ok":
+            yield {**place, "layer": None, "status": snapshot.status, "reason": snapshot.reason}
+            continue
+        losses = {name: value for name, value in session.losses(snapshot.label).items() if name not in place}
+        whole = session.cached(None, snapshot.label)
+        blocks = [(None, "whole network", whole.size, "ok", "")] if whole is not None else []
+        blocks += [(layer.name, layer.name, layer.size, layer.status, layer.reason) for layer in session.layers]
+        for name, shown, size, status, reason in blocks:
+            row = {**place, "layer": shown, "size": size}
+            if status != "ok":
+                yield {**row, "status": status, "reason": reason}
+            elif (name, snapshot.label) in failures:
+                yield {**row, "status": "failed", "reason": failures[name, snapshot.label]}
+            elif (found := session.known_diagnosis(name, snapshot.label)) is None:
+                yield {**row, "status": "not computed", "reason": ""}
+            else:
+                spectrum = session.cached(name, snapshot.label)
+                assert spectrum is not None  # noqa: S101  known_diagnosis was made from it
+                yield {**row, "status": "ok", "reason": reason, **_measured(spectrum), **_read(found), **losses}
+
+
+def _measured(s: Spectrum) -> dict[str, Any]:
+    return {
+        "method": s.method,
+        "exact": s.exact,
+        "lambda_max": s.largest,
+        "lambda_min": s.smallest,
+        "error": s.error,
+        "trace": s.trace,
+        "trace_stderr": s.trace_stderr,
+        "zero_band": s.zero_band,
+    }
+
+
+def _read(found: Any) -> dict[str, Any]:
+    hesd = found.hesd
+    return {
+        "hesd": hesd.word,
+        "hesd_type": hesd.type,
+        "quasi_singular": hesd.quasi_singular,
+        "ct": hesd.ct,
+        "ct_low": hesd.interval[0],
+        "ct_high": hesd.interval[1],
+        "re": hesd.re,
+        "kh": hesd.kh,
+        "kh_basis": hesd.kh_basis,
+        "findings": "; ".join(finding.title for finding in found.findings),
+        **{name: value for name, value in found.metrics.items() if name not in ("trace", "lambda_max", "lambda_min")},
+    }
+
+
+def frame(session: "Session") -> "pd.DataFrame":
+    """Every known node of every known spectrum on the session's data, long."""
+    import pandas as pd
+
+    columns = ("snapshot", "step", "epoch", "layer", "kind", "node", "weight", "probe", "residual")
+    parts = []
+    for snapshot in session.snapshots:
+        for name in (None, *(layer.name for layer in session.layers if layer.status == "ok")):
+            spectrum = session.cached(name, snapshot.label)
+            if spectrum is None:
+                continue
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "snapshot": snapshot.label,
+                        "step": snapshot.step,
+                        "epoch": snapshot.epoch,
+                        "layer": name or "whole network",
+                        "kind": KINDS[spectrum.method],
+                        "node": spectrum.nodes,
+                        "weight": spectrum.weights,
+                        "probe": spectrum.probe,
+                        "residual": spectrum.residuals,
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """``torch.float64`` as people say it: float64."""
+    return str(dtype).removeprefix("torch.")
