@@ -1,0 +1,45 @@
+# Each line below is one that you could type yourself. Needs Python 3.11 or newer and make; nothing else.
+#   make demo                       see it            LHEXPLORE_LAB=0 make demo    stop before JupyterLab
+#   make test PYTHON=python3.12     with another Python (only when .venv does not exist yet)
+
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo 'make demo    train on handwritten digits, compute every spectrum, open JupyterLab'
+	@echo 'make test    run every test: units, properties, notebooks, browser'
+	@echo 'make lint    check style, types and the direction of imports'
+	@echo 'make bench   time lhexplore side by side with its peers'
+	@echo 'make clean   remove .venv and what the tools left behind; results in your cache folder stay'
+
+demo: .venv/.installed-demo
+	.venv/bin/python -m lhexplore demo
+
+test: .venv/.installed-test
+	.venv/bin/pytest tests
+	.venv/bin/pytest --nbval --nbval-current-env notebooks
+
+lint: .venv/.installed-dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: .venv/.installed-test
+	.venv/bin/python benchmarks
+
+clean:
+	rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build dist
+
+# Installed once for each extra; again when the settings or the versions change.
+.venv/.installed-%: pyproject.toml constraints.txt | .venv/bin/pip
+	.venv/bin/python -m pip install -c constraints.txt -e '.[$*]'
+	@touch $@
+
+# Some systems ship venv without ensurepip: there the pip of $(PYTHON) fills the new environment.
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "lhexplore needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name a newer one: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv || $(PYTHON) -m venv --clear --without-pip .venv
+	test -x .venv/bin/pip || $(PYTHON) -m pip --python .venv/bin/python install pip

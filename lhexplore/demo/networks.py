@@ -1,0 +1,62 @@
+"""Two small networks whose layers are small enough for exact spectra, and smooth, so that they curve both ways.
+
+With a smooth activation the Hessian of a hidden layer has negative eigenvalues; a piecewise linear network has none.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ConvNet(nn.Module):
+    """Two convolutions and two linear layers: 136, 528, 2,080 and 330 parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 8, 4, stride=2)
+        self.conv2 = nn.Conv2d(8, 16, 2)
+        self.fc1 = nn.Linear(64, 32)
+        self.fc2 = nn.Linear(32, 10)
+
+    def forward(self, images: Float[Tensor, "b 1 8 8"]) -> Float[Tensor, "b 10"]:
+        x = torch.tanh(self.conv1(images))
+        x = torch.tanh(self.conv2(x)).flatten(1)
+        return self.fc2(torch.tanh(self.fc1(x)))
+
+
+class DenseNet(nn.Module):
+    """Three linear layers: 2,080, 792 and 250 parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(64, 32)
+        self.fc2 = nn.Linear(32, 24)
+        self.fc3 = nn.Linear(24, 10)
+
+    def forward(self, images: Float[Tensor, "b 1 8 8"]) -> Float[Tensor, "b 10"]:
+        x = torch.tanh(self.fc1(images.flatten(1)))
+        return self.fc3(torch.tanh(self.fc2(x)))
+
+
+NETWORKS: dict[str, type[nn.Module]] = {"conv": ConvNet, "dense": DenseNet}
+
+
+def build(kind: str) -> nn.Module:
+    """Build a network of ``NETWORKS`` on the CPU in float32, with weights still to be drawn.
+
+    On the meta device no random number is drawn, so the caller's generators stay as they are.
+    """
+    with torch.device("meta"):
+        network = NETWORKS[kind]()
+    return network.to(torch.float32).to_empty(device="cpu")
+
+
+def draw_weights(network: nn.Module, *, seed: int) -> None:
+    """Draw weights and biases as torch's layers do by default (uniform, ± 1/√inputs), from a generator of our own."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in network.children():
+        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+        bound = weight[0].numel() ** -0.5
+        with torch.no_grad():
+            weight.uniform_(-bound, bound, generator=generator)
+            bias.uniform_(-bound, bound, generator=generator)

@@ -1,0 +1,78 @@
+"""What ``lhexplore demo`` does: train, compute every spectrum, print the table, write the report, open JupyterLab."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ..session import Session
+from ..session.table import Table
+from ..spectrum import Spectrum
+from .lab import open_lab
+from .ready import digits
+
+NOTEBOOK = Path("notebooks/00_quickstart.ipynb")
+WHOLE = "whole network"
+
+
+def show(*, report: Path, lab: bool, **settings: Any) -> int:
+    """Run the demo and return the exit code; ``settings`` are those of :func:`digits`."""
+    began = time.perf_counter()
+    print("Handwritten digits: 1,797 real images. Training a small network, or finding the run recorded earlier …")
+    with digits(**settings) as session:
+        _say_what_was_trained(session)
+        blocks = [layer.name for layer in session.layers if layer.status == "ok"]
+        print(f"Computing {len(blocks)} layers and the {WHOLE} at {len(session.snapshots)} snapshots:", flush=True)
+        session.compute([*blocks, None])
+        print(f"\nAt the last snapshot, {session.snapshots[-1].label}:\n")
+        print(table(session, blocks))
+        report.parent.mkdir(parents=True, exist_ok=True)
+        written = session.report(report)
+    print(f"\nThe report, with its slider: {written} (any browser, no network needed)")
+    print(f"All of it took {time.perf_counter() - began:.0f} s.", flush=True)
+    if not lab:
+        return 0
+    if not NOTEBOOK.is_file():
+        print(f"JupyterLab was not opened: {NOTEBOOK} is not below this folder. Start the demo in a checkout for that.")
+        return 0
+    return open_lab(NOTEBOOK)
+
+
+def _say_what_was_trained(session: Session) -> None:
+    last = session.snapshots[-1]
+    metrics = session.losses(last.label)
+    print(f"  {session.description}")
+    print(
+        f"  {len(session.snapshots)} snapshots from step {session.snapshots[0].step} to {last.step}; "
+        f"{metrics['held_out_accuracy']:.1%} of the held-out digits are right at the end.",
+        flush=True,
+    )
+
+
+def table(session: Session, blocks: list[str]) -> Table:
+    """One row per layer, and one for the whole network: the curvature at the last snapshot, and what follows from it."""
+    return Table([_row(session, block) for block in (*blocks, None)])
+
+
+def _row(session: Session, block: str | None) -> dict[str, Any]:
+    course = [
+        (spectrum, snapshot)
+        for snapshot in session.snapshots
+        if snapshot.status == "ok" and (spectrum := session.cached(block, snapshot.label)) is not None
+    ]
+    found = session.diagnose(block)
+    last = course[-1][0]
+    peak, when = max(course, key=lambda item: item[0].largest)
+    return {
+        "layer": block or WHOLE,
+        "size": last.size,
+        "λmax": _with_error(last),
+        "highest λmax": f"{peak.largest:.3g} at step {when.step}",
+        "trace": last.trace,
+        "method": "exact" if last.exact else last.method,
+        "HESD": found.hesd.word,
+        "findings": "; ".join(finding.title for finding in found.findings) or None,
+    }
+
+
+def _with_error(spectrum: Spectrum) -> str:
+    return f"{spectrum.largest:.4g}" if spectrum.exact else f"{spectrum.largest:.4g} ± {spectrum.error:.1g}"

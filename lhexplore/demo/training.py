@@ -1,0 +1,71 @@
+"""Train a network on digits and record snapshots of it, without touching anything global."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from ..snapshots import record
+from .images import Split
+from .networks import draw_weights
+
+BATCH = 64
+RATE, MOMENTUM = 0.1, 0.9  # found by trying: 97 % of the held-out digits are right after 1,000 steps
+
+
+def train(network: nn.Module, data: Split, held_out: Split, folder: Path, *, steps: int, seed: int) -> None:
+    """Train ``network`` in place by SGD with momentum; snapshots of steps 0, 1, 2, 4, … go to ``folder``.
+
+    The arithmetic is float64 on one thread and the recorded weights are its float32 rounding: so other machines
+    record the same weights, and later numbers do not depend on where the training ran.
+    """
+    with _alone():
+        draw_weights(network, seed=seed)
+        exact = copy.deepcopy(network).double()
+        optimiser = torch.optim.SGD(exact.parameters(), RATE, momentum=MOMENTUM)
+        per_epoch = -(-len(data.labels) // BATCH)
+        with record(network, folder, schedule="log") as recorder:
+            for step, rows in enumerate(_batches(len(data.labels), seed=seed)):
+                if step & (step - 1) == 0:  # 0 or a power of two: the losses are worth computing
+                    network.load_state_dict(exact.state_dict())
+                    recorder.step(step, epoch=step / per_epoch, **_measure(network, data, held_out))
+                if step == steps:
+                    break
+                optimiser.zero_grad()
+                cross_entropy(exact(data.images[rows]), data.labels[rows]).backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+        network.load_state_dict(exact.state_dict())
+
+
+def _batches(count: int, *, seed: int) -> Iterator[torch.Tensor]:
+    """Rows of one batch after another, in a new order each epoch, without end."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.randperm(count, generator=generator, device="cpu").split(BATCH)
+
+
+def _measure(network: nn.Module, data: Split, held_out: Split) -> dict[str, float]:
+    """Loss and accuracy of the weights as they are recorded, on all images of both parts."""
+    exact, found = copy.deepcopy(network).double(), {}
+    for prefix, (images, labels) in (("", data), ("held_out_", held_out)):
+        with torch.no_grad():
+            outputs = exact(images)
+        found[f"{prefix}loss"] = cross_entropy(outputs, labels).item()
+        found[f"{prefix}accuracy"] = (outputs.argmax(1) == labels).double().mean().item()
+    return found
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Gradients on, one thread (fastest for networks this small), and everything as before afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_num_threads(threads)
