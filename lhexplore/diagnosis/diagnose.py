@@ -1,0 +1,97 @@
+"""Put everything that can be said about one spectrum into one value."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ..errors import SettingError
+from ..spectrum import Spectrum
+from .findings import LEVELS, Case, Finding, Thresholds
+from .hesd import Hesd, hesd
+from .losses import small, train_loss
+from .measure import require_comparable
+from .metrics import metrics
+from .rules import RULES
+
+_NOTHING: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Type, numbers and findings of one block at one snapshot; warnings come first."""
+
+    layer: str | None  # None for the whole network
+    snapshot: str
+    hesd: Hesd
+    metrics: Mapping[str, float]
+    findings: tuple[Finding, ...]
+
+
+def diagnose(
+    spectrum: Spectrum,
+    *,
+    history: Sequence[Spectrum] = (),
+    peers: Sequence[Spectrum] = (),
+    held_out: Spectrum | None = None,
+    losses: Mapping[str, float] = _NOTHING,
+    past_losses: Sequence[Mapping[str, float]] = (),
+    gradient_norms: Sequence[float] = (),
+    thresholds: Thresholds = Thresholds(),
+) -> Diagnosis:
+    """Judge one spectrum; rules that lack what they need stay silent.
+
+    Args:
+        spectrum: the block to judge.
+        history: the same block at earlier snapshots, oldest first, known ones only.
+        peers: other layers at the same snapshot; the block itself and the whole network are left out.
+        held_out: the same weights on held-out data.
+        losses: what was recorded or evaluated at this snapshot ("loss", "val_loss", …).
+        past_losses: the same for every snapshot of ``history``, or nothing.
+        gradient_norms: norm of the block's gradient at every snapshot of ``history`` and now, or nothing.
+        thresholds: the limits of the rules.
+
+    Raises:
+        ComparisonError: if spectra of different curvature, functional or layer would be set side by side.
+        SettingError: if ``past_losses`` or ``gradient_norms`` do not fit ``history``.
+    """
+    _check_lengths(history, past_losses, gradient_norms)
+    others = [peer for peer in peers if peer.layer not in (None, spectrum.layer)] if spectrum.layer is not None else []
+    for peer in others:
+        require_comparable(spectrum, peer, role="other layer's")
+    judged = hesd(
+        spectrum,
+        history=history,
+        held_out=held_out,
+        floor=thresholds.floor,
+        train_loss=train_loss(losses),
+        small_loss=small(losses, past_losses, ratio=thresholds.small_loss_ratio, absolute=thresholds.small_loss),
+        collapse=thresholds.collapse,
+    )
+    case = Case(
+        spectrum=spectrum,
+        hesd=judged,
+        metrics=MappingProxyType(metrics(spectrum)),
+        history=history,
+        peers=others,
+        held_out=held_out,
+        losses=losses,
+        past_losses=past_losses,
+        gradient_norms=gradient_norms,
+        thresholds=thresholds,
+    )
+    found = [item for rule in RULES for item in rule(case)]
+    found.sort(key=lambda item: LEVELS.index(item.level))
+    return Diagnosis(spectrum.layer, spectrum.snapshot, judged, case.metrics, tuple(found))
+
+
+def _check_lengths(history: Sequence[Spectrum], past_losses: Sequence[object], gradient_norms: Sequence[float]) -> None:
+    if len(past_losses) not in (0, len(history)):
+        raise SettingError(
+            f"past_losses must be empty or have one entry per spectrum of history ({len(history)}), "
+            f"got {len(past_losses)}."
+        )
+    if len(gradient_norms) not in (0, len(history) + 1):
+        raise SettingError(
+            f"gradient_norms must be empty or have one entry per spectrum of history and one for now "
+            f"({len(history) + 1}), got {len(gradient_norms)}."
+        )

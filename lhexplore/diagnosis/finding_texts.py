@@ -1,0 +1,118 @@
+"""The findings in words: title, what was seen, what to do, what it rests on, what would refute it."""
+
+from .texts import Wording
+
+_TOY = "seen on small networks on one toy problem; levels do not transfer, so only ratios are used"
+
+FINDINGS = {
+    "overfit": Wording(
+        "Interpolation or overfitting: watch",
+        "Over the last {count} snapshots the training loss fell to {train:.3g} of its value while the held-out loss "
+        "rose to {held_out:.3g} of its value, and the trace of this block fell to {trace:.3g} of its largest value.",
+        "Compare with the snapshot of smallest held-out loss, and look at the held-out spectrum.",
+        f"Curvature of a cross-entropy collapses at interpolation; {_TOY}",
+        "A held-out loss that falls again, or a held-out trace that does not fall with the training one.",
+    ),
+    "bottleneck": Wording(
+        "Underparameterised or a bottleneck",
+        "The training loss is flat ({flat:.2g} relative change over the last {count} snapshots) but not small, λmax "
+        "is {value:.3g} times the median of the other layers, and the effective rank per parameter is the highest.",
+        "Widen this layer or the one before it, and see whether the training loss moves again.",
+        f"Networks too narrow for their task kept a high λmax and a high effective rank; {_TOY}",
+        "A lower learning rate that makes the loss fall again: then it was the optimiser.",
+    ),
+    "underused": Wording(
+        "Dead or underused layer",
+        "{what} is {share:.3g} of what it can be, {value:.2g} times the median of the other layers.",
+        "Look at the layer's gradient norm and at the share of zero activations.",
+        "Few directions of this layer change the loss; the rank cap of the frozen data is taken into account",
+        "A gradient norm like that of the other layers, or a rank that grows with more frozen examples.",
+    ),
+    "no curvature": Wording(
+        "No curvature: dead or unused?",
+        "No eigenvalue leaves the zero band (largest absolute value {value:.2g}), though the loss is not degenerate "
+        "by construction.",
+        "Check that the layer takes part in the forward pass, and the share of its zero activations.",
+        "A layer that the loss does not depend on, or only linearly, has a zero block",
+        "A gradient that is not zero: then the loss is linear in this layer.",
+    ),
+    "ill-conditioned": Wording(
+        "Ill-conditioned",
+        "{what} is {own:.3g}, {value:.3g} times the median of the other layers: a few directions are much steeper "
+        "than the rest.",
+        "Check normalisation and the scale of this layer's inputs; a smaller step for this layer may help.",
+        "Conditioning changes when a layer is rescaled, without any change of the function",
+        "The same network with this layer rescaled that no longer shows it.",
+    ),
+    "saddle-like": Wording(
+        "Saddle-like",
+        "Over the last {count} snapshots λmin stayed clearly negative (now {smallest:.3g}, "
+        "{value:.2g} times λmax in size) while the gradient norm fell to {gradient:.2g} of its largest value.",
+        "Follow λmin over the next snapshots; a step along its eigenvector should lower the loss.",
+        "A small gradient with negative curvature is what a saddle looks like from one layer; others may differ",
+        "A loss that does not fall along the eigenvector of λmin.",
+    ),
+    "quasi-singular": Wording(
+        "Quasi-singular",
+        "λmax has collapsed: {value:.2g} of {reference}.",
+        "Do not rank snapshots by sharpness here; read C_t, on held-out data if there are any, and use float64.",
+        "lhexplore's own detector, calibrated on one toy; the collapse is that of p(1 − p) in a cross-entropy",
+        "A training loss that is not small, or a held-out λmax of similar size.",
+    ),
+    "mainly negative": Wording(
+        "Mainly negative, or not yet trained",
+        "C_t = {ct:.3g} lies below {limit:g}: negative curvature is almost as large as positive curvature, or larger.",
+        "Rule out the plain causes listed with the type; do not read r_e or K_H as quality.",
+        "The limit is that of the authors' code; untrained networks fall below it too",
+        "A loss and accuracy that show a trained network, with all plain causes ruled out, would confirm it.",
+    ),
+    "undecided": Wording(
+        "Type undecided",
+        "{why}",
+        "Follow the advice in the text, then read the type again.",
+    ),
+    "criteria": Wording(
+        "Criteria: {reading}",
+        "r_e = {re:.3g} and K_H = {kh:.3g} ({basis}).",
+        "Compare with the same network on other data: only changes of the criteria are claimed to follow accuracy.",
+        "The limits .1, .5 and 1 are lhexplore's and uncalibrated",
+        "Low values on training data with poor held-out accuracy: memorised labels give them too.",
+    ),
+    "psd": Wording(
+        "PSD by structure",
+        "The network is piecewise linear from this block on (or this is a GGN), so no eigenvalue can be negative. "
+        "That is not a sign of health, and the type says nothing.",
+        "Look at the whole network's Hessian for negative curvature.",
+    ),
+    "zero block": Wording(
+        "Zero block",
+        "No eigenvalue leaves the zero band of {band:.2g}; ratios are undefined, not zero.",
+        "See whether the layer is used, and whether the chosen functional can have curvature here.",
+    ),
+    "degenerate": Wording(
+        "Degenerate functional",
+        "The sum of the block's outputs has no curvature for piecewise linear or softmax outputs: this zero is by "
+        "construction.",
+        "Choose functional='loss' or 'half_square'.",
+    ),
+    "unresolved": Wording(
+        "Unresolved: round-off decides",
+        "The products are {value:.2g} away from symmetric, so everything up to {band:.2g} counts as zero.",
+        "Use float64. Usual causes: confident outputs in float32, dropout, BatchNorm in training mode.",
+    ),
+    "not converged": Wording(
+        "Ends not converged",
+        "The largest and smallest values are known to ± {error:.2g} only ({value:.2g} of the largest).",
+        "Take more steps; the true ends lie at or beyond the ones shown.",
+    ),
+    "preliminary": Wording(
+        "Preliminary",
+        "The computation has not finished ({probes} probes so far); every number here may still move.",
+        "Wait, or start it again if it was stopped.",
+    ),
+    "unchanged": Wording(
+        "Unchanged since the snapshot before",
+        "This spectrum equals that of {before!r} in every digit: the weights that enter it did not change.",
+        "Check that the snapshots differ and that the layer is being trained.",
+    ),
+}

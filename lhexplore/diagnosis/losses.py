@@ -1,0 +1,31 @@
+"""Read training and held-out loss out of what was recorded with the snapshots, whatever it was called."""
+
+from collections.abc import Mapping, Sequence
+
+TRAIN = ("loss", "train_loss", "train/loss", "training_loss")
+HELD_OUT = (
+    "held_out_loss",
+    "val_loss",
+    "valid_loss",
+    "validation_loss",
+    "test_loss",
+    "eval_loss",
+    "val/loss",
+    "eval/loss",
+)
+
+
+def train_loss(losses: Mapping[str, float]) -> float | None:
+    """Return the training loss, or None where none is known."""
+    return next((float(losses[name]) for name in TRAIN if name in losses), None)
+
+
+def course(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> tuple[float, ...]:
+    """Return the first of ``names`` that every row has, row by row; nothing where there is none."""
+    return next((tuple(float(row[name]) for row in rows) for name in names if all(name in row for row in rows)), ())
+
+
+def small(losses: Mapping[str, float], past: Sequence[Mapping[str, float]], *, ratio: float, absolute: float) -> float:
+    """Say below what a training loss is small: a share of the largest known one, or ``absolute`` without a past."""
+    known = [loss for row in (*past, losses) if (loss := train_loss(row)) is not None]
+    return ratio * max(known) if len(known) > 1 else absolute

@@ -1,0 +1,64 @@
+"""Tell a spectrum whose scale has collapsed by excessive training: the quasi-singular flag.
+
+No threshold is known from the literature; the ratios and their limits are lhexplore's, calibrated on one toy only.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..spectrum import Spectrum
+from . import texts
+from .measure import is_flat, require_same_layer
+
+COLLAPSE = 0.1  # heuristic: λmax fell below this share of its own past, or of the held-out λmax
+SMALL_LOSS = 0.1  # heuristic, in nats: a mean cross-entropy below it says that the data are all but interpolated
+
+
+class QuasiSingular(NamedTuple):
+    """The flag with its two ratios; NaN where there was nothing to compare with."""
+
+    flag: bool
+    own: float  # λmax now / largest λmax so far
+    gap: float  # λmax on the training data / λmax on held-out data
+    reasons: tuple[str, ...]
+
+
+def quasi_singular(
+    spectrum: Spectrum,
+    *,
+    history: Sequence[Spectrum] = (),
+    held_out: Spectrum | None = None,
+    train_loss: float | None = None,
+    small_loss: float = SMALL_LOSS,
+    collapse: float = COLLAPSE,
+) -> QuasiSingular:
+    """Compare λmax with its own past and with held-out data.
+
+    A fall against the past counts only together with a small training loss: λmax also falls when a network leaves
+    its initial state. Where the loss is not known, the fall is reported and the flag stays down.
+
+    Raises:
+        ComparisonError: if a spectrum of ``history`` or ``held_out`` is of another layer, curvature or functional.
+    """
+    for past in history:
+        require_same_layer(spectrum, past, role="earlier")
+    if held_out is not None:
+        require_same_layer(spectrum, held_out, role="held-out")
+    largest = spectrum.largest
+    if is_flat(spectrum) or largest <= spectrum.zero_band:
+        return QuasiSingular(False, float("nan"), float("nan"), ())
+    own = largest / max(largest, *(past.largest for past in history)) if history else float("nan")
+    gap = largest / held_out.largest if held_out is not None and held_out.largest > held_out.zero_band else float("nan")
+    reasons = []
+    flag = False
+    if own < collapse:
+        small = train_loss is not None and train_loss <= small_loss
+        flag = small
+        if small:
+            reasons.append(texts.QS_COLLAPSE.format(own=own, loss=train_loss))
+        elif train_loss is None:
+            reasons.append(texts.QS_LOSS_UNKNOWN.format(own=own))
+    if gap < collapse:
+        flag = True
+        reasons.append(texts.QS_GAP.format(gap=gap))
+    return QuasiSingular(flag, own, gap, tuple(reasons))

@@ -1,0 +1,168 @@
+"""Every sentence the diagnosis says: cause, effect, next step. Numbers are put in by the rules."""
+
+from typing import NamedTuple
+
+from ..spectrum import Spectrum
+from .measure import dtype_name, recorded_count
+
+FEW_EXAMPLES = 1024  # fewer make a noisy type, unless they are all there are (heuristic)
+
+
+class Badge(NamedTuple):
+    """A type as word and symbol, and the name of a colour; never the colour alone."""
+
+    word: str
+    symbol: str
+    colour: str
+
+
+class Wording(NamedTuple):
+    """One finding in words: ``text`` is filled with the ratios that fired."""
+
+    title: str
+    text: str
+    action: str
+    evidence: str = ""  # what the rule rests on; empty for plain facts
+    refute: str = ""  # what would show that it is wrong
+
+
+TYPES = {
+    "MP": Badge("mainly positive", "+", "positive"),
+    "MN": Badge("mainly negative, or not yet trained", "−", "negative"),
+    "undecided": Badge("undecided", "?", "undecided"),
+    "psd": Badge("PSD by structure", "≥", "structure"),
+    "flat": Badge("flat: no curvature", "0", "flat"),
+}
+
+
+def badge(type_: str, *, psd: bool, flat: bool, quasi_singular: bool, preliminary: bool) -> Badge:
+    """Choose the words for the badge."""
+    key = "flat" if flat else "psd" if psd and type_ == "MP" else type_
+    word, symbol, colour = TYPES[key]
+    extras = (", quasi-singular" if quasi_singular else "") + (", preliminary" if preliminary else "")
+    return Badge(word + extras, symbol + ("↓" if quasi_singular else ""), colour)
+
+
+MP = "C_t = {ct:.3g} is not below {limit:g}: positive curvature dominates, the criteria may be read."
+MN = "C_t = {ct:.3g} is below {limit:g}: r_e and K_H must not be read as quality. Rule out the plain causes first."
+BELOW_FLOOR = (
+    "The largest absolute eigenvalue, {magnitude:.3g}, is below the floor of {floor:.3g} that was set: "
+    "the shape of so little curvature is not judged."
+)
+ASYMMETRIC = (
+    "Unresolved: round-off decides. The products are {defect:.2g} away from symmetric (limit {limit:g}), so signs "
+    "are not reliable. Usual causes: confident outputs in float32, dropout, BatchNorm in training mode. Use float64."
+)
+_STRADDLES = "C_t lies between {low:.3g} and {high:.3g}, on both sides of {limit:g}, so no type is named. {next}"
+_MORE_WORK = "More steps or probes narrow the interval."
+_MORE_DIGITS = "Only a more precise dtype (float64) narrows the interval of an exact spectrum."
+
+QS_COLLAPSE = (
+    "Quasi-singular (heuristic): λmax fell to {own:.2g} of its largest value so far while the training loss is small "
+    "({loss:.2g}). Sharpness no longer ranks snapshots; C_t still reads. Prefer the held-out spectrum and float64."
+)
+QS_GAP = (
+    "Quasi-singular (heuristic): λmax on the training data is only {gap:.2g} of λmax on held-out data. "
+    "Read C_t on the held-out spectrum."
+)
+QS_LOSS_UNKNOWN = (
+    "λmax fell to {own:.2g} of its largest value so far. With a small training loss that means quasi-singular; "
+    "the loss is not known here. Record it, or evaluate it at this snapshot."
+)
+
+
+def straddles(interval: tuple[float, float], limit: float, *, exact: bool) -> str:
+    """Say that the interval of C_t contains the limit."""
+    following = _MORE_DIGITS if exact else _MORE_WORK
+    return _STRADDLES.format(low=interval[0], high=interval[1], limit=limit, next=following)
+
+
+def flat_reason(spectrum: Spectrum) -> str:
+    """Say why a spectrum without values outside the zero band has no type."""
+    if spectrum.magnitude == 0:
+        cause = "The block is exactly zero"
+    else:
+        cause = f"All eigenvalues (at most {spectrum.magnitude:.2g} in size) lie inside the zero band"
+    return (
+        f"{cause}: no sign can be told. The functional may be degenerate for this block, the layer dead or unused, "
+        "or the loss linear in it. Check its gradient and activations."
+    )
+
+
+def mundane_causes(spectrum: Spectrum) -> tuple[str, ...]:
+    """List what makes a spectrum look mainly negative without meaning it, with what is known about each."""
+    known = spectrum.provenance
+    mode, dtype, examples = known.get("mode"), dtype_name(spectrum), recorded_count(spectrum, "examples")
+    if mode == "eval":
+        modes = "Ruled out: dropout and moving BatchNorm statistics (the replica ran in eval mode)."
+    elif mode is None:
+        modes = "To rule out: dropout or BatchNorm in training mode (the mode was not recorded)."
+    else:
+        modes = f"To rule out: an effect of BatchNorm statistics (mode {mode}). Compare with eval mode."
+    noise = (
+        f"Asymmetry of the products is {spectrum.symmetry_defect:.2g}"
+        + (f" in {dtype}" if dtype else "")
+        + ": noise alone does not make this type."
+        if spectrum.symmetry_defect < 1e-4
+        else f"To rule out: round-off (asymmetry {spectrum.symmetry_defect:.2g}). Repeat in float64."
+    )
+    ghosts = (
+        "Ruled out: ghost eigenvalues (the spectrum is exact)."
+        if spectrum.exact
+        else "Ghost eigenvalues need lost orthogonality; compare with method='dense' where the size allows."
+    )
+    data = (
+        f"To rule out: too little data ({examples} examples; {FEW_EXAMPLES:,} or the whole set are advised)."
+        if examples and examples < FEW_EXAMPLES
+        else "To rule out: a batch that changes between products; lhexplore's own data are frozen."
+    )
+    return (
+        "To rule out: an untrained network. Look at loss and accuracy of this snapshot.",
+        "To rule out: weights that were not really loaded. Compare the loss with the one recorded in training.",
+        modes,
+        data,
+        noise,
+        ghosts,
+    )
+
+
+def hesd_remarks(spectrum: Spectrum, *, psd: bool, preview: int) -> tuple[str, ...]:
+    """List what belongs beside every type: scope, structure, and how finished the value is."""
+    remarks = []
+    if psd:
+        remarks.append(
+            "PSD by structure: the type is not informative. "
+            + ("Look at the Hessian instead of the GGN." if spectrum.curvature == "ggn" else _ask_whole(spectrum))
+        )
+    elif spectrum.psd:
+        remarks.append(
+            f"Marked PSD by structure, but the smallest value {spectrum.smallest:.3g} is negative beyond its error "
+            f"({spectrum.error:.2g}): the numbers are shown as they came. Repeat in float64."
+        )
+    if spectrum.layer is not None:
+        remarks.append("HESD of a single layer is lhexplore's extension; the criteria were made for the whole network.")
+    if not spectrum.complete:
+        remarks.append("Preliminary: the spectrum is still being improved, and K_H grows with the number of steps.")
+    if not spectrum.exact and spectrum.probes < preview:
+        remarks.append(f"Preview only: {spectrum.probes} probes; numbers worth quoting need at least {preview}.")
+    return tuple(remarks)
+
+
+def _ask_whole(spectrum: Spectrum) -> str:
+    if spectrum.layer is None:
+        return "No negative curvature is possible here."
+    return "Look at the spectrum of the whole network."
+
+
+NEEDS = {
+    "every eigenvalue": "It needs every eigenvalue, and this spectrum is an estimate. Ask for method='dense'.",
+    "curvature": "All eigenvalues are zero or inside the zero band, so the quotient is 0/0.",
+    "positive": "No eigenvalue is clearly positive.",
+    "no negative": "It is meaningful only without negative eigenvalues, and this spectrum has some.",
+    "leading pair": "It needs the two largest eigenvalues apart from each other; fewer than two are resolved here.",
+}
+UNDEFINED = "It is undefined for this spectrum."
+INFINITE = "It is infinite: the eigenvalue it divides by is zero within the cut."
+STRUCTURE = "The block is PSD by structure: it has no negative eigenvalues, which says nothing about health."
+ESTIMATED = "Estimated from {probes} probes with {steps} steps each."
+MULTIPLICITY = "Estimated: one start vector shows one copy of a repeated eigenvalue."
