@@ -1,0 +1,318 @@
+"""Three ways to say what the loss is, behind one face: the mean over the loss terms of a batch.
+
+1. ``criterion(model(x), y)`` for pairs: an ``nn.Module`` or a function of outputs and targets.
+2. ``loss(model, batch)``: a function of anything; it must return the mean over the batch's terms.
+3. ``model(**batch).loss`` for mappings, when no loss is given.
+
+A criterion that sums or keeps single terms is asked for its mean instead, and its number of terms is known, so that
+class weights, masked labels and ragged batches come out as on the whole data at once.
+"""
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import LossError
+from .identity import identify
+from .trees import describe
+
+ModelCall = Callable[..., Any]
+_GENERAL_NAMES = ("model", "net", "network", "module")
+_MEANS = {"sum": "mean", "none": "mean"}
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """The mean loss of one batch, and what identifies it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def identity(self) -> dict[str, Any]: ...
+    @property
+    def splits(self) -> bool: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    def value(self, model_call: ModelCall, batch: Any) -> Any: ...
+    def outputs(self, model_call: ModelCall, batch: Any) -> Any: ...
+    def of_outputs(self, outputs: Any, batch: Any) -> Any: ...
+    def terms(self, batch: Any) -> float | None: ...
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Loss": ...
+
+
+def as_loss(loss: Any, model: ModelCall, batch: Any) -> Loss:
+    """Decide which of the three forms ``loss`` has.
+
+    An ``nn.Module`` and torch's own loss functions are criteria; None stands for ``model(**batch).loss``. Any other
+    callable of two arguments is read as ``loss(model, batch)`` if its first argument is called model, net, network or
+    module or its second is called batch, or if the batch is no pair. What remains is tried on ``batch``: first as
+    ``loss(model, batch)``, then as ``criterion(model(x), y)``.
+
+    Args:
+        loss: What the user gave.
+        model: Called during the trial; must not be the user's own module.
+        batch: One batch on the device and in the dtype of ``model``.
+
+    Raises:
+        LossError: None of the forms works; what was tried and how it failed.
+    """
+    if loss is None:
+        if isinstance(batch, Mapping):
+            return ModelLoss()
+        raise LossError(
+            "No loss was given. Without one, batches must be mappings for model(**batch).loss, but this batch is "
+            f"{describe(batch)}. Give loss=nn.CrossEntropyLoss() or loss=f(model, batch) -> scalar."
+        )
+    if isinstance(loss, nn.Module):
+        return _criterion(loss, batch)
+    if not callable(loss):
+        raise LossError(f"loss= takes a criterion, f(model, batch) -> scalar or None; got {type(loss).__name__}.")
+    if _torch_function(loss) is not None:
+        return _criterion(loss, batch)
+    names = _positional(loss)
+    if names is not None and len(names) < 2:
+        raise LossError(
+            f"{_name(loss)} takes {len(names)} argument{'s' * (len(names) != 1)}; a loss takes two: "
+            "(outputs, targets) or (model, batch)."
+        )
+    says_so = names is not None and (names[0].lower() in _GENERAL_NAMES or names[1].lower() == "batch")
+    if says_so or not _is_pair(batch):
+        return GeneralLoss(loss)
+    return _tried(loss, model, batch)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CriterionLoss:
+    """``criterion(model(x), y)``; outputs and criterion can be looked at apart."""
+
+    criterion: Callable[[Any, Any], Any]
+    name: str
+    identity: dict[str, Any]
+    count: Callable[[Any], float] | None = None  # loss terms of the targets, where the criterion is known
+    notes: tuple[str, ...] = ()
+    splits: bool = True
+
+    def value(self, model_call: ModelCall, batch: Any) -> Any:
+        return self.of_outputs(self.outputs(model_call, batch), batch)
+
+    def outputs(self, model_call: ModelCall, batch: Any) -> Any:
+        return model_call(pair(batch)[0])
+
+    def of_outputs(self, outputs: Any, batch: Any) -> Any:
+        return self.criterion(outputs, pair(batch)[1])
+
+    def terms(self, batch: Any) -> float | None:
+        """Count what the criterion divides by; None where only the user's rule can tell."""
+        target = pair(batch)[1]
+        return None if self.count is None or not isinstance(target, Tensor) else self.count(target)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "CriterionLoss":
+        criterion = self.criterion
+        if isinstance(criterion, nn.Module):
+            criterion = copy.deepcopy(criterion).to(device=device, dtype=dtype).requires_grad_(False)
+        elif isinstance(criterion, functools.partial):
+            moved = {
+                key: value.to(device=device, dtype=dtype if value.is_floating_point() else None)
+                if isinstance(value, Tensor)
+                else value
+                for key, value in criterion.keywords.items()
+            }
+            criterion = functools.partial(criterion.func, *criterion.args, **moved)
+        return CriterionLoss(criterion, self.name, self.identity, self.count, self.notes, self.splits)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneralLoss:
+    """``loss(model, batch)``, taken as the mean over the batch's terms."""
+
+    function: Callable[[Any, Any], Any]
+    name: str = ""
+    identity: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    splits: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", _name(self.function))
+            object.__setattr__(self, "identity", {"form": "loss(model, batch)", "loss": identify(self.function)})
+
+    def value(self, model_call: ModelCall, batch: Any) -> Any:
+        return self.function(model_call, batch)
+
+    def outputs(self, model_call: ModelCall, batch: Any) -> Any:
+        raise LossError(f"{self.name} does not show the model's outputs, so there is no Gauss-Newton matrix.")
+
+    def of_outputs(self, outputs: Any, batch: Any) -> Any:
+        raise LossError(f"{self.name} does not show the model's outputs, so there is no Gauss-Newton matrix.")
+
+    def terms(self, batch: Any) -> float | None:
+        return None
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "GeneralLoss":
+        return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelLoss:
+    """``model(**batch).loss``: the model brings its loss along."""
+
+    name: str = "the model's own loss"
+    identity: dict[str, Any] = field(default_factory=lambda: {"form": "model(**batch).loss"})
+    notes: tuple[str, ...] = ()
+    splits: bool = False
+
+    def value(self, model_call: ModelCall, batch: Any) -> Any:
+        result = model_call(**dict(batch))
+        loss = result.get("loss") if isinstance(result, Mapping) else getattr(result, "loss", None)
+        if loss is None:
+            raise LossError(
+                f"model(**batch) returned {type(result).__name__} without a loss; the batch has the keys "
+                f"{', '.join(map(str, batch))}. Models of this kind return a loss only when the batch has labels; "
+                "otherwise give loss=f(model, batch) -> scalar."
+            )
+        return loss
+
+    def outputs(self, model_call: ModelCall, batch: Any) -> Any:
+        raise LossError("model(**batch).loss does not show its criterion, so there is no Gauss-Newton matrix.")
+
+    def of_outputs(self, outputs: Any, batch: Any) -> Any:
+        raise LossError("model(**batch).loss does not show its criterion, so there is no Gauss-Newton matrix.")
+
+    def terms(self, batch: Any) -> float | None:
+        return None
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "ModelLoss":
+        return self
+
+
+def pair(batch: Any) -> tuple[Any, Any]:
+    """Take ``(x, y)`` out of a tuple, list or named tuple of two.
+
+    Raises:
+        LossError: Anything else.
+    """
+    if _is_pair(batch):
+        return batch[0], batch[1]
+    raise LossError(
+        f"A criterion needs batches (x, y), but this batch is {describe(batch)}. "
+        "Give loss=f(model, batch) -> scalar, which may take the batch apart as it likes."
+    )
+
+
+def _is_pair(batch: Any) -> bool:
+    return isinstance(batch, tuple | list) and len(batch) == 2
+
+
+def _criterion(loss: Any, batch: Any) -> CriterionLoss:
+    pair(batch)
+    identity = {"form": "criterion(model(x), y)", "loss": identify(loss)}
+    name, notes = _name(loss), list[str]()
+    count = _counter(loss)
+    if isinstance(loss, nn.Module):
+        loss = copy.deepcopy(loss).requires_grad_(False)
+        if any(True for _ in loss.parameters()):
+            notes.append(f"{name} has parameters of its own: they are constants here")
+        if getattr(loss, "reduction", None) in _MEANS:
+            notes.append(f"{name} has reduction={loss.reduction!r}: the mean over its terms is used")
+            loss.reduction = "mean"
+    elif isinstance(loss, functools.partial) and loss.keywords.get("reduction") in _MEANS:
+        notes.append(f"{name} has reduction={loss.keywords['reduction']!r}: the mean over its terms is used")
+        loss = functools.partial(loss.func, *loss.args, **{**loss.keywords, "reduction": "mean"})
+    return CriterionLoss(loss, name, identity, count, tuple(notes))
+
+
+def _tried(loss: Callable[[Any, Any], Any], model: ModelCall, batch: Any) -> Loss:
+    failures = list[str]()
+    for form, candidate in (("loss(model, batch)", GeneralLoss(loss)), ("criterion(model(x), y)", None)):
+        candidate = candidate or _criterion(loss, batch)
+        try:
+            candidate.value(model, batch)
+        except Exception as error:  # noqa: BLE001 (the user's code: whatever it raises tells that the form is another)
+            failures.append(f"as {form}: {type(error).__name__}: {error}")
+        else:
+            return candidate
+    raise LossError(
+        f"{_name(loss)} works neither way on a batch that is {describe(batch)}: {'; '.join(failures)}. "
+        "Name its arguments (model, batch) to say which form it has."
+    )
+
+
+# ---- how many terms a criterion averages over ------------------------------------------------------------------------
+
+_ELEMENTWISE: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.MSELoss: F.mse_loss,
+    nn.L1Loss: F.l1_loss,
+    nn.SmoothL1Loss: F.smooth_l1_loss,
+    nn.HuberLoss: F.huber_loss,
+    nn.BCELoss: F.binary_cross_entropy,
+    nn.BCEWithLogitsLoss: F.binary_cross_entropy_with_logits,
+    nn.PoissonNLLLoss: F.poisson_nll_loss,
+    nn.SoftMarginLoss: F.soft_margin_loss,
+    nn.KLDivLoss: F.kl_div,
+}
+_CLASSES: dict[type[nn.Module], Callable[..., Tensor]] = {nn.CrossEntropyLoss: F.cross_entropy, nn.NLLLoss: F.nll_loss}
+
+
+def _counter(loss: Any) -> Callable[[Tensor], float] | None:
+    """How this criterion counts its terms from the targets alone, or None if it is not one of torch's."""
+    options: Mapping[str, Any]
+    if isinstance(loss, nn.Module):
+        kind = next(
+            (k for k in (*_ELEMENTWISE, *_CLASSES) if isinstance(loss, k) and type(loss).forward is k.forward), None
+        )
+        function = {**_ELEMENTWISE, **_CLASSES}.get(kind) if kind else None
+        names = ("weight", "ignore_index", "reduction")
+        options = {name: getattr(loss, name) for name in names if hasattr(loss, name)}
+    else:
+        function = _torch_function(loss)
+        options = loss.keywords if isinstance(loss, functools.partial) else {}
+    if options.get("reduction") == "batchmean":
+        return lambda target: float(target.shape[0])
+    if function in _ELEMENTWISE.values():
+        return lambda target: float(target.numel())
+    if function in _CLASSES.values():
+        return functools.partial(
+            _class_terms, weight=options.get("weight"), ignore_index=options.get("ignore_index", -100)
+        )
+    return None
+
+
+def _class_terms(target: Tensor, *, weight: Tensor | None, ignore_index: int) -> float:
+    """Count labels that are not ignored, each with the weight of its class; class probabilities count one a row."""
+    if target.is_floating_point():
+        return float(target.numel() / target.shape[1 if target.dim() > 1 else 0])
+    labels = target[target != ignore_index]
+    if weight is None:
+        return float(labels.numel())
+    return float(weight.detach().to("cpu", torch.float64)[labels.cpu()].sum())
+
+
+def _torch_function(loss: Any) -> Callable[..., Any] | None:
+    """The function of ``torch.nn.functional`` behind ``loss``, also inside ``functools.partial``."""
+    function = loss.func if isinstance(loss, functools.partial) else loss
+    return function if getattr(function, "__module__", None) == F.__name__ else None
+
+
+def _positional(loss: Callable[..., Any]) -> list[str] | None:
+    try:
+        parameters = inspect.signature(loss).parameters.values()
+    except (TypeError, ValueError):  # built-in functions have none
+        return None
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _name(loss: Any) -> str:
+    if isinstance(loss, functools.partial):
+        return _name(loss.func)
+    if isinstance(loss, nn.Module):
+        return type(loss).__name__
+    return getattr(loss, "__name__", type(loss).__name__)
