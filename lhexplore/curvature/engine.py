@@ -1,0 +1,321 @@
+"""One layer at one snapshot: operator, method, checks and the finished `Spectrum`, as a generator of steps."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import SettingError
+from ..spectrum import Spectrum, Step
+from .definiteness import gauss_newton_gap, is_convex, tolerance
+from .dense import columns, eigenvalues
+from .hutchinson import symmetry_defect, trace_estimate
+from .lanczos import Quadrature, dot, lanczos, require_finite, start_vector
+from .operators import Block, LayerGGN, LayerHessian, Objective
+from .planner import CHECKS, MEMORY, START_VECTORS, Choice, choose, chunk_size
+from .zero_band import zero_band
+
+CURVATURES = ("hessian", "ggn")
+SPLITS = ("data", "held_out")
+SHOW_EVERY = 10  # products between two better values
+NOTICEABLE_DEFECT = 1e-4  # from here on the asymmetry is worth a sentence
+
+
+def measure(
+    replica: Objective,
+    layer: Block,
+    *,
+    label: str | None,
+    snapshot: str,
+    method: str = "auto",
+    curvature: str = "hessian",
+    split: str = "data",
+    steps: int = 100,
+    probes: int = 5,
+    seed: int = 0,
+    memory: int = MEMORY,
+) -> Iterator[Step]:
+    """Compute the spectrum of one block, one `Step` per product (or batch of columns); the last one is complete.
+
+    Nothing is held between two steps: no lock, no switch, no grad mode. Whoever drives the generator may close it.
+
+    Args:
+        replica: the loss over frozen data, as a function of parameters.
+        layer: which parameters.
+        label: the layer's name in the spectrum; None for the whole network.
+        snapshot: label of the weights that the replica holds.
+        method: "auto", "dense" or "lanczos"; what was chosen and why is in ``Spectrum.reason``.
+        curvature: "hessian" or "ggn".
+        split: which data the replica holds, "data" or "held_out".
+        steps: Lanczos steps per start vector.
+        probes: start vectors.
+        seed: of the start vectors, together with the layer's name.
+        memory: most bytes for matrices and bases.
+
+    Raises:
+        SettingError: an argument that makes no sense.
+        TooLargeError: the wanted method does not fit into ``memory``.
+        NotFiniteError: a product held NaN or infinity.
+        SecondDerivativeError: an operation of the model cannot be differentiated twice.
+    """
+    if curvature not in CURVATURES:
+        raise SettingError(f"curvature must be one of {CURVATURES}, got {curvature!r}.")
+    if split not in SPLITS:
+        raise SettingError(f"split must be one of {SPLITS}, got {split!r}.")
+    template = _Template(replica, layer, label, snapshot, method, curvature, split, steps, probes, seed, memory)
+    return _timed(_measure(template))
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """The request, and what every value of it has in common."""
+
+    replica: Objective
+    layer: Block
+    label: str | None
+    snapshot: str
+    method: str
+    curvature: str
+    split: str
+    steps: int
+    probes: int
+    seed: int
+    memory: int
+
+    def spectrum(
+        self,
+        op: LayerHessian | LayerGGN,
+        choice: Choice,
+        *,
+        reason: str = "",
+        notes: tuple[str, ...] = (),
+        **values: Any,
+    ) -> Spectrum:
+        return Spectrum(
+            layer=self.label,
+            snapshot=self.snapshot,
+            size=op.size,
+            curvature=self.curvature,
+            split=self.split,
+            reason=reason or choice.reason,
+            notes=tuple(getattr(self.replica, "notes", ())) + notes,
+            products=op.products,
+            provenance={
+                "seed": self.seed,
+                "dtype": str(op.dtype).removeprefix("torch."),
+                "device": op.device.type,
+                "start_vectors": "random signs",
+                "reorthogonalisation": "full, two passes",
+            },
+            **values,
+        )
+
+
+@dataclass(slots=True)
+class _Progress:
+    done: int
+    total: int
+
+    def step(self, spectrum: Spectrum | None = None, *, by: int = 1) -> Step:
+        self.done += by
+        self.total = max(self.total, self.done)
+        return Step(self.done, self.total, spectrum)
+
+    def finish(self, spectrum: Spectrum) -> Step:
+        return Step(self.done, self.done, spectrum)
+
+
+def _timed(work: Iterator[Step]) -> Iterator[Step]:
+    """Stamp values with the time spent computing, not waiting for the one who drives."""
+    seconds = 0.0
+    while True:
+        started = perf_counter()
+        try:
+            # The caller's cell may run in inference mode; vectors made there could not be used in later steps.
+            with torch.inference_mode(False), torch.no_grad():
+                step = next(work)
+        except StopIteration:
+            return
+        seconds += perf_counter() - started
+        if step.spectrum is not None:
+            step = replace(step, spectrum=replace(step.spectrum, seconds=seconds))
+        yield step
+
+
+def _measure(template: _Template) -> Iterator[Step]:
+    replica, layer = template.replica, template.layer
+    op = (LayerHessian if template.curvature == "hessian" else LayerGGN)(replica, layer)
+    checks = CHECKS if template.curvature == "hessian" and replica.loss.splits else 0
+    choice = choose(
+        op.size,
+        method=template.method,
+        steps=template.steps,
+        probes=template.probes,
+        itemsize=torch.finfo(op.dtype).bits // 8,
+        checks=checks,
+        memory=template.memory,
+    )
+    why = op.zero
+    if why:
+        yield Step(1, 1, _zeros(template, op, choice, why))
+    elif choice.method == "dense":
+        yield from _dense(template, op, choice)
+    else:
+        yield from _lanczos(template, op, choice)
+
+
+def _zeros(template: _Template, op: LayerHessian | LayerGGN, choice: Choice, why: str) -> Spectrum:
+    return template.spectrum(
+        op,
+        choice,
+        nodes=np.zeros(1),
+        weights=np.ones(1),
+        method="dense",
+        trace=0.0,
+        reason=f"exact zeros without a computation: {why}",
+    )
+
+
+def _dense(template: _Template, op: LayerHessian | LayerGGN, choice: Choice) -> Iterator[Step]:
+    progress = _Progress(0, choice.products)
+    matrix: Tensor | None = None
+    for done, filled in columns(op, chunk=chunk_size(op.size, graph_bytes=op.graph_bytes)):
+        matrix = filled
+        yield progress.step(by=done - progress.done)
+    assert matrix is not None  # noqa: S101  # a block has at least one column
+    vectors = [start_vector(op, seed=template.seed, name=op.name, index=i) for i in range(CHECKS)]
+    products = [(matrix @ v.cpu().to(torch.float64)).to(device=op.device, dtype=op.dtype) for v in vectors]
+    psd = yield from _definite(template, vectors, products, progress)
+    epsilon = torch.finfo(op.dtype).eps
+    exact = eigenvalues(matrix, epsilon=epsilon)
+    magnitude = float(np.abs(exact.eigenvalues).max())
+    notes = _defect_notes(exact.defect, op.dtype)
+    if op.column_by_column:
+        notes += ("An operation in this model cannot be differentiated in batches; columns were computed one by one.",)
+    spectrum = template.spectrum(
+        op,
+        choice,
+        nodes=exact.eigenvalues,
+        weights=np.full(op.size, 1 / op.size),
+        residuals=np.full(op.size, exact.residual),
+        method="dense",
+        trace=exact.trace,
+        symmetry_defect=exact.defect,
+        zero_band=zero_band(magnitude, op.size, epsilon=epsilon, defect=exact.defect),
+        psd=psd,
+        notes=notes,
+    )
+    yield progress.finish(spectrum)
+
+
+@dataclass(slots=True)
+class _Runs:
+    """What the start vectors of one block have told so far."""
+
+    size: int
+    epsilon: float
+    steps: int
+    forms: list[float] = field(default_factory=list)  # zᵀHz of each start vector with entries ±1
+    defect: float = 0.0
+    psd: bool = False
+    finished: list[Quadrature] = field(default_factory=list)
+
+    def values(self, current: Quadrature | None) -> dict[str, Any]:
+        runs = [*self.finished, current] if current is not None else self.finished
+        nodes = np.concatenate([run.nodes for run in runs])
+        trace, stderr = trace_estimate(self.forms)
+        return {
+            "nodes": nodes,
+            "weights": np.concatenate([run.weights for run in runs]) / len(runs),
+            "residuals": np.concatenate([run.residuals for run in runs]),
+            "probe": np.repeat(np.arange(len(runs)), [len(run.nodes) for run in runs]),
+            "method": "lanczos",
+            "steps": self.steps,
+            "probes": len(runs),
+            "trace": trace,
+            "trace_stderr": stderr,
+            "symmetry_defect": self.defect,
+            "zero_band": zero_band(float(np.abs(nodes).max()), self.size, epsilon=self.epsilon, defect=self.defect),
+            "psd": self.psd,
+        }
+
+
+def _lanczos(template: _Template, op: LayerHessian | LayerGGN, choice: Choice) -> Iterator[Step]:
+    """Stochastic Lanczos quadrature.
+
+    The first product of every run comes first: together they give the trace (Hutchinson's estimate), the symmetry
+    defect and the comparison with the Gauss-Newton block at no extra product.
+    """
+    progress = _Progress(0, choice.products)
+    vectors, products = [], []
+    for i in range(max(template.probes, START_VECTORS)):
+        vectors.append(start_vector(op, seed=template.seed, name=op.name, index=i))
+        products.append(op.matvec(vectors[-1]))
+        require_finite(products[-1], op)
+        yield progress.step()
+    runs = _Runs(op.size, torch.finfo(op.dtype).eps, template.steps)
+    runs.forms = [op.size * dot(v, product) for v, product in zip(vectors, products, strict=True)]
+    runs.defect = symmetry_defect(vectors, products)
+    if not any(bool(product.any()) for product in products):
+        yield progress.finish(_zeros(template, op, choice, f"{len(products)} random vectors were multiplied to zero"))
+        return
+    runs.psd = yield from _definite(template, vectors[:CHECKS], products[:CHECKS], progress)
+    notes = _defect_notes(runs.defect, op.dtype)
+    notes += ("One start vector sees a multiple eigenvalue once: multiplicities are not resolved.",)
+    planned = min(template.steps, op.size)
+    del vectors[template.probes :], products[template.probes :]
+    while vectors:
+        last = None
+        for known in lanczos(op, vectors.pop(0), steps=planned, product=products.pop(0)):
+            last = known
+            if known.steps == 1:
+                continue  # its product was counted above
+            if known.finished:
+                break
+            value = None
+            if known.steps % SHOW_EVERY == 0:
+                value = template.spectrum(op, choice, complete=False, notes=notes, **runs.values(known.quadrature()))
+            yield progress.step(value)
+        assert last is not None  # noqa: S101  # at least one step was planned
+        runs.finished.append(last.quadrature())
+        progress.total -= planned - last.steps
+        values = runs.values(None)
+        if vectors:
+            yield progress.step(
+                template.spectrum(op, choice, complete=False, notes=notes, **values), by=int(last.steps > 1)
+            )
+        else:
+            progress.done += int(last.steps > 1)
+            yield progress.finish(template.spectrum(op, choice, notes=notes, **values))
+
+
+def _definite(
+    template: _Template, vectors: list[Tensor], products: list[Tensor], progress: _Progress
+) -> Generator[Step, None, bool]:
+    """Return whether the block is positive semi-definite by structure: H v = G v, and G has no negative direction."""
+    replica = template.replica
+    if not replica.loss.splits:
+        return False
+    if template.curvature == "hessian":
+        ggn = LayerGGN(replica, template.layer)
+        gaps = []
+        for v, product in zip(vectors, products, strict=True):
+            gaps.append(gauss_newton_gap(product, ggn.matvec(v)))
+            yield progress.step()
+        if max(gaps) > tolerance(replica, products[0].dtype):
+            return False
+    return is_convex(replica)
+
+
+def _defect_notes(defect: float, dtype: torch.dtype) -> tuple[str, ...]:
+    if defect <= NOTICEABLE_DEFECT:
+        return ()
+    cure = "dtype=torch.float64 tells the first from the others" if dtype != torch.float64 else "it is not rounding"
+    return (
+        f"The Hessian as computed is not symmetric (relative defect {defect:.1e}): confident outputs in float32, "
+        f"randomness in the model, or data that changes between products; {cure}.",
+    )
