@@ -1,0 +1,189 @@
+"""The eigenvalue axis: where a value stands, where bins end, what the ticks say.
+
+Eigenvalues span many decades and both signs, with most of them at zero. The symmetric logarithmic axis is linear
+inside ``±threshold`` and counts decades outside. Positions are computed here, so the picture needs no such scale of
+its own and the ticks can carry the true values.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, inf, log10
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from ..spectrum import Spectrum
+
+Scale = Literal["symlog", "linear"]
+SCALES = ("symlog", "linear")
+
+HALF = 0.5  # width of [0, threshold] on the symlog axis, in decades: the zero bin is as wide as one decade
+DECADES = 6  # at most so many below the largest magnitude; what is smaller shares the zero bin
+FINEST = 12  # bins per decade, at most
+QUANTILE = 0.02  # share of the values outside the zero band that may fall into the zero bin
+APART = 0.09  # labels stand at least this share of the axis apart
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValueAxis:
+    """One axis for all snapshots, so that nothing jumps while scrubbing.
+
+    ``edges`` are bin edges in the unit of the eigenvalues, ascending, with ``±threshold`` among them.
+    """
+
+    scale: Scale
+    threshold: float
+    edges: Float[ndarray, " e"]
+
+    @property
+    def start(self) -> float:
+        """Left end, as a position."""
+        return float(self.position(self.edges[:1])[0])
+
+    @property
+    def end(self) -> float:
+        """Right end, as a position."""
+        return float(self.position(self.edges[-1:])[0])
+
+    def position(self, values: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+        """Tell where values stand."""
+        if self.scale == "linear":
+            return np.asarray(values, dtype=np.float64)
+        ratio = np.abs(values) / self.threshold
+        outside = HALF + np.log10(np.maximum(ratio, 1.0))
+        return np.asarray(np.sign(values) * np.where(ratio <= 1, HALF * ratio, outside))
+
+    def value(self, positions: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+        """Tell which values stand there: the inverse of ``position``."""
+        if self.scale == "linear":
+            return np.asarray(positions, dtype=np.float64)
+        size = np.abs(positions)
+        outside = 10 ** np.maximum(size - HALF, 0.0)
+        return np.asarray(np.sign(positions) * self.threshold * np.where(size <= HALF, size / HALF, outside))
+
+    def edges_around(self, band: float) -> Float[ndarray, " f"]:
+        """Bin edges in which everything inside ``±band`` shares one bin."""
+        width = max(self.threshold, band)
+        outside = self.edges[np.abs(self.edges) > width]
+        return np.concatenate([outside[outside < 0], [-width, width], outside[outside > 0]])
+
+    def ticks(self) -> dict[float, str]:
+        """Positions that carry a label, with the label."""
+        if self.scale == "linear":
+            return _linear_ticks(self.start, self.end)
+        apart = APART * (self.end - self.start)
+        labels = {0.0: "0"}
+        for exponent in self._exponents():
+            for sign in (1.0, -1.0):
+                position = float(self.position(np.array([sign * 10.0**exponent]))[0])
+                free = all(abs(position - other) >= apart for other in labels)
+                if free and self.start <= position <= self.end:
+                    labels[position] = power_of_ten(exponent, negative=sign < 0)
+        return dict(sorted(labels.items()))
+
+    def minor_ticks(self) -> list[float]:
+        """Positions of all decades."""
+        if self.scale == "linear":
+            return []
+        powers = np.array([10.0**e for e in self._exponents()])
+        places = self.position(np.concatenate([-powers, powers]))
+        return [float(p) for p in np.sort(places) if self.start <= p <= self.end]
+
+    def _exponents(self) -> range:
+        """Decades outside the threshold, largest first: labels start at the values that matter most."""
+        top = max(abs(self.edges[0]), abs(self.edges[-1]))
+        return range(floor(log10(top) + 1e-9), ceil(log10(self.threshold) - 1e-9) - 1, -1)
+
+
+def axis_of(spectra: Iterable[Spectrum | None], *, scale: Scale = "symlog", bins: int = 120) -> ValueAxis:
+    """Choose one axis that holds all known spectra, with their zero bands and error bounds."""
+    known = [s for s in spectra if s is not None]
+    low = min((min(s.smallest - s.error, -s.zero_band) for s in known), default=-1.0)
+    high = max((max(s.largest + s.error, s.zero_band) for s in known), default=1.0)
+    if low >= 0 >= high:  # only zeros are known
+        low, high = -1.0, 1.0
+    return _linear(low, high, bins) if scale == "linear" else _symlog(low, high, bins, _threshold(known, low, high))
+
+
+def _threshold(known: Sequence[Spectrum], low: float, high: float) -> float:
+    """The power of ten below nearly all values that have a sign, but not too many decades down."""
+    top = max(abs(low), abs(high))
+    small = min((_small_magnitude(s) for s in known), default=inf)
+    wanted = floor(log10(small)) if 0 < small < inf else floor(log10(top)) - 2
+    return float(10.0 ** min(max(wanted, floor(log10(top)) - DECADES), floor(log10(top)) - 1))
+
+
+def _small_magnitude(spectrum: Spectrum) -> float:
+    size = np.abs(spectrum.nodes)
+    outside = (size > spectrum.zero_band) & (spectrum.weights > 0)
+    if not outside.any():
+        return inf
+    order = np.argsort(size[outside])
+    mass = np.cumsum(spectrum.weights[outside][order])
+    return float(size[outside][order][np.searchsorted(mass, QUANTILE * mass[-1])])
+
+
+def _symlog(low: float, high: float, bins: int, threshold: float) -> ValueAxis:
+    left = max(log10(max(-low, threshold) / threshold), 0.0) + 0.1  # in decades; a tenth of air at both ends
+    right = max(log10(max(high, threshold) / threshold), 0.0) + 0.1
+    per_decade = max(1, min(FINEST, floor((bins - 3) / (left + right))))
+    steps_left, steps_right = ceil(left * per_decade), ceil(right * per_decade)
+    negative = -threshold * 10 ** (np.arange(steps_left, -1, -1) / per_decade)
+    positive = threshold * 10 ** (np.arange(steps_right + 1) / per_decade)
+    return ValueAxis("symlog", threshold, np.concatenate([negative, positive]))
+
+
+def _linear(low: float, high: float, bins: int) -> ValueAxis:
+    low, high = min(low, 0.0), max(high, 0.0)
+    width = 1.04 * (high - low) / bins
+    first, last = floor(low / width - 0.5), ceil(high / width + 0.5)  # zero is the middle of a bin, not an edge
+    return ValueAxis("linear", width / 2, (np.arange(first, last) + 0.5) * width)
+
+
+def _linear_ticks(start: float, end: float) -> dict[float, str]:
+    raw = (end - start) / 7
+    power = 10.0 ** floor(log10(raw))
+    step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw)
+    count = range(ceil(start / step), floor(end / step) + 1)
+    return {float(k * step): short(k * step) for k in count}
+
+
+def power_of_ten(exponent: int, *, negative: bool = False) -> str:
+    """Write ±10^exponent as a person would: 0.1, 1, 100, and 10⁻⁵ where zeros would have to be counted."""
+    sign = "−" if negative else ""
+    if -2 <= exponent <= 3:
+        return f"{sign}{10.0**exponent:,.{max(-exponent, 0)}f}"
+    return f"{sign}10{str(exponent).translate(_SUPERSCRIPT)}"
+
+
+def short(value: float, *, digits: int = 3) -> str:
+    """Write a number with few digits for a title or a sentence: 0.0312, 1,240, −2.1×10⁻⁷."""
+    if not np.isfinite(value):
+        return "unknown" if np.isnan(value) else ("∞" if value > 0 else "−∞")
+    if value == 0:
+        return "0"
+    sign = "−" if value < 0 else ""
+    size = abs(value)
+    if 1e-3 <= size < 1e6:
+        decimals = max(digits - 1 - floor(log10(size)), 0)
+        text = f"{size:,.{decimals}f}"
+        return sign + (text.rstrip("0").rstrip(".") if "." in text else text)
+    mantissa, exponent = f"{size:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    factor = "" if mantissa == "1" else f"{mantissa}×"
+    return f"{sign}{factor}10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+
+
+def log_ticks(low: float, high: float, *, most: int = 6) -> dict[float, str]:
+    """Label round numbers between two positive ones: 1-2-5 steps where there is room, else powers of ten, thinned."""
+    powers = range(floor(log10(low) + 1e-9), ceil(log10(high) - 1e-9) + 1)
+    for factors in ((1, 2, 5), (1, 3)):
+        values = [m * 10.0**e for e in powers for m in factors if low <= m * 10.0**e <= high]
+        if len(values) <= most:
+            return {value: short(value) for value in values}
+    inside = [e for e in powers if low <= 10.0**e * (1 + 1e-9) and 10.0**e <= high * (1 + 1e-9)]
+    step = max(1, ceil(len(inside) / most))
+    return {10.0**e: power_of_ten(e) for e in inside if e % step == 0}

@@ -1,0 +1,47 @@
+"""Makes names from models and files safe to show: they are text from strangers, never markup."""
+
+import json
+import math
+import unicodedata
+from html import escape
+from typing import Any
+
+LONGEST = 60  # characters of a name on screen; the full name is in the data
+
+# Bokeh reads these pairs as the start of a formula; a zero-width space keeps the text as it is.
+_TEX = (("$$", "$\u200b$"), ("\\[", "\\\u200b["), ("\\(", "\\\u200b("))
+
+
+def plain(text: object, *, longest: int = LONGEST) -> str:
+    """Return ``text`` as one short printable line: no control or direction marks, no formula delimiters."""
+    kept = "".join(" " if c.isspace() else c for c in str(text) if c.isspace() or unicodedata.category(c)[0] != "C")
+    line = " ".join(kept.split())
+    if len(line) > longest:
+        head = (longest - 1) // 2
+        line = f"{line[:head]}…{line[-(longest - 1 - head) :]}"
+    for found, harmless in _TEX:
+        line = line.replace(found, harmless)
+    return line
+
+
+def markup(text: object) -> str:
+    """Escape ``text`` for HTML, inside elements and inside quoted attributes."""
+    return escape(str(text), quote=True)
+
+
+def script_json(value: Any) -> str:
+    """Write ``value`` as JSON that can stand inside a ``<script>`` element; NaN and infinity become null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

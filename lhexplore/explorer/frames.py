@@ -1,0 +1,151 @@
+"""A figure in time: what changes from snapshot to snapshot travels once, as one block of bytes.
+
+The browser then shows any snapshot without asking anybody (``frames.js`` reads what ``pack_frames`` writes).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bokeh.model import Model
+from bokeh.models import ColorMapper, ColumnDataSource, FixedTicker, LayoutDOM, Range1d
+from bokeh.models.annotations import LegendItem, Title
+from bokeh.models.axes import Axis
+from jaxtyping import Float32
+from numpy import ndarray
+
+from ..errors import SettingError
+
+SCRIPT = Path(__file__).with_name("frames.js")  # applies a frame in the browser
+ALIGN = 8  # bytes; typed arrays in the browser must start on a multiple of their item size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plot:
+    """A Bokeh figure, and the columns of its sources for every snapshot.
+
+    ``frames["source__column"]`` has one row per snapshot; the source is found in ``root`` by its name. Sources in
+    ``lagged`` show the row of the snapshot before. ``titles`` are short texts for the model called ``title``;
+    ``sentences`` say in words what the figure shows, for those who cannot see it.
+    """
+
+    root: LayoutDOM
+    frames: Mapping[str, Float32[ndarray, "n _"]]
+    titles: tuple[str, ...]
+    sentences: tuple[str, ...]
+    lagged: tuple[str, ...] = ()
+    title: str = "frame-title"
+    sources: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        wrong = {key: rows.shape[0] for key, rows in self.frames.items() if rows.shape[0] != len(self.titles)}
+        if wrong or len(self.titles) != len(self.sentences):
+            raise SettingError(
+                f"A plot needs one row, title and sentence per snapshot: got {len(self.titles)} titles, "
+                f"{len(self.sentences)} sentences and these rows {wrong}."
+            )
+        object.__setattr__(self, "sources", tuple(dict.fromkeys(key.split("__")[0] for key in self.frames)))
+
+    @property
+    def count(self) -> int:
+        """How many snapshots there are."""
+        return len(self.titles)
+
+    @property
+    def structure(self) -> tuple[str, ...]:
+        """Equal for figures made of the same parts: only then can ``refresh`` carry one over to the other."""
+        return tuple(sorted(f"{type(model).__name__}:{model.name or ''}" for model in self.root.references()))
+
+
+def pack_frames(*plots: Plot) -> tuple[bytes, dict[str, Any]]:
+    """Join the frames of figures that stand on one page into one block, with its table of contents.
+
+    Returns:
+        The bytes, and a JSON-able mapping: ``count`` snapshots; ``columns`` with source, column, dtype, offset,
+        length of a row, and lag (how many snapshots behind); ``titles`` with the model's name and its texts.
+    """
+    columns: list[list[str | int]] = []
+    parts: list[bytes] = []
+    offset = 0
+    for plot in plots:
+        for key, rows in plot.frames.items():
+            source, column = key.split("__")
+            block = np.ascontiguousarray(rows, dtype="<f4")
+            gap = -offset % ALIGN
+            parts += [b"\0" * gap, block.tobytes()]
+            offset += gap
+            columns.append([source, column, "float32", offset, block.shape[1], int(source in plot.lagged)])
+            offset += block.nbytes
+    return b"".join(parts), {
+        "count": max((plot.count for plot in plots), default=0),
+        "columns": columns,
+        "titles": [[plot.title, list(plot.titles)] for plot in plots],
+    }
+
+
+def show_frame(plot: Plot, frame: int) -> None:
+    """Put one snapshot into the figure from Python: what the browser does with packed frames."""
+    for source in plot.sources:
+        model = _named(plot.root, source, ColumnDataSource)
+        row = frame - (source in plot.lagged)
+        data: dict[str, Any] = dict(model.data)
+        for key, rows in plot.frames.items():
+            owner, column = key.split("__")
+            if owner == source:
+                known = 0 <= row < plot.count
+                data[column] = rows[row] if known else np.full(rows.shape[1], np.nan, dtype=np.float32)
+        model.data = data
+    title = plot.root.select_one({"name": plot.title})
+    if isinstance(title, Title):
+        title.text = plot.titles[frame] if 0 <= frame < plot.count else ""
+
+
+def refresh(live: Model, fresh: Plot) -> None:
+    """Carry axes, ticks, colours and fixed columns of a newly made plot over to the one that is on screen.
+
+    Both must come from the same function with the same kind and scale. What already agrees is left alone, so only
+    real changes travel to the browser. Frame columns are not touched: they are shipped apart.
+    """
+    for model in fresh.root.references():
+        if model.name is None or not isinstance(model, tuple(_CARRIED)):
+            continue
+        target = live.select_one({"name": model.name})
+        if target is None:
+            continue
+        if isinstance(model, ColumnDataSource):
+            _refresh_columns(target, model, fresh)
+            continue
+        changes = {
+            name: getattr(model, name)
+            for kind, names in _CARRIED.items()
+            if isinstance(model, kind)
+            for name in names
+            if getattr(model, name) != getattr(target, name)
+        }
+        target.update(**changes)
+
+
+_CARRIED: Mapping[type[Model], Sequence[str]] = {
+    Range1d: ("start", "end", "reset_start", "reset_end"),
+    FixedTicker: ("ticks", "minor_ticks"),
+    Axis: ("axis_label", "major_label_overrides"),
+    ColorMapper: ("low", "high", "palette"),
+    LegendItem: ("visible",),
+    ColumnDataSource: (),
+}
+
+
+def _refresh_columns(target: Any, model: ColumnDataSource, fresh: Plot) -> None:
+    shipped = {key.split("__")[1] for key in fresh.frames if key.split("__")[0] == model.name}
+    fixed = {name: column for name, column in model.data.items() if name not in shipped}
+    if any(not np.array_equal(column, target.data.get(name, ())) for name, column in fixed.items()):
+        target.data = {**target.data, **fixed}
+
+
+def _named(root: Model, name: str, kind: type[ColumnDataSource]) -> ColumnDataSource:
+    model = root.select_one({"name": name})
+    if not isinstance(model, kind):
+        raise SettingError(f"The figure has no source called {name!r}.")
+    return model

@@ -1,0 +1,160 @@
+"""Draws the loss over the snapshots, on train and held-out data, with a line at the current one."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil, floor, isfinite, log10
+from typing import Protocol
+
+import numpy as np
+from bokeh.models import ColumnDataSource, HoverTool
+from jaxtyping import Float
+from numpy import ndarray
+
+from .axes import log_ticks, short
+from .base_figure import add_legend, blank_figure, empty_source, label_axis, legend_item, packed
+from .escape import plain
+from .frames import Plot
+from .theme import themed
+
+ROLES = ("train", "held_out", "third", "fourth")
+MARKS = ("circle", "square", "diamond", "triangle")
+HELD_OUT = ("held", "val", "test", "eval", "dev")
+MOST_LABELS = 14  # tick labels under one figure
+PRETTY = 10.0  # from this ratio between largest and smallest loss on, decades are drawn
+
+
+class Shot(Protocol):
+    """What a figure needs to know of a snapshot."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def step(self) -> int | None: ...
+    @property
+    def epoch(self) -> float | None: ...
+
+
+def loss_plot(
+    snapshots: Sequence[Shot], losses: Sequence[Mapping[str, float]], *, prefix: str = "", height: int = 150
+) -> Plot:
+    """Draw every recorded loss against the snapshots, which stand at equal distances like on the slider.
+
+    Args:
+        snapshots: in the order of the slider.
+        losses: what is known of each; entries whose name contains "loss" or "held" are drawn, at most four.
+        prefix: makes the names of sources unique where several figures share a page.
+        height: in pixels.
+    """
+    count = len(snapshots)
+    curves = _curves(losses)
+    values = np.concatenate(list(curves.values())) if curves else np.empty(0)
+    finite = values[np.isfinite(values)]
+    logarithmic = bool(finite.size) and finite.min() > 0 and finite.max() > PRETTY * finite.min()
+    low, high = _range(finite, logarithmic)
+    plot = blank_figure(
+        prefix=prefix, height=height, x=(-0.5, max(count - 0.5, 0.5)), y=(low, high),
+        y_type="log" if logarithmic else "linear", tools="",
+    )  # fmt: skip
+    name = "snapshot (training step)" if any(s.step is not None for s in snapshots) else "snapshot"
+    label_axis(plot.xaxis[0], f"{prefix}loss-x-axis", name, snapshot_ticks(snapshots))
+    ticks = log_ticks(low, high, most=5) if logarithmic else _even_ticks(low, high)
+    label_axis(plot.yaxis[0], f"{prefix}loss-y-axis", "loss", ticks if finite.size else {})
+    now = empty_source(f"{prefix}loss-now", x=1)
+    rule = plot.vspan("x", source=now, line_width=2)
+    themed(rule.glyph, line_color="marker")
+    rule.visible = bool(curves)
+    source = ColumnDataSource(
+        {
+            "index": np.arange(count),
+            "label": [snapshot_words(s) for s in snapshots],
+            **{f"y{i}": curve for i, curve in enumerate(curves.values())},
+        },
+        name=f"{prefix}losses",
+    )
+    legend = []
+    for i, key in enumerate(curves):
+        line = plot.line("index", f"y{i}", source=source, line_width=2, line_dash="solid" if i == 0 else [6, 3])
+        dots = plot.scatter("index", f"y{i}", source=source, size=6, marker=MARKS[i])
+        themed(line.glyph, line_color=ROLES[i])
+        themed(dots.glyph, line_color=ROLES[i], fill_color=ROLES[i])
+        legend.append(legend_item(key, [line, dots], name=f"{prefix}legend-{key}"))
+        plot.add_tools(
+            HoverTool(renderers=[dots], tooltips=[("snapshot", "@label"), (plain(key), f"@y{i}")], visible=False)
+        )
+    if legend:
+        add_legend(plot, legend, place="above")
+    else:
+        words = plot.text([(count - 1) / 2], [0.5], text=["no losses were recorded"])
+        words.glyph.update(text_align="center", text_baseline="middle", text_font_size="14px")
+        themed(words.glyph, text_color="text")
+    return Plot(
+        root=plot,
+        frames=packed({f"{prefix}loss-now__x": np.arange(count, dtype=float).reshape(-1, 1)}),
+        titles=("",) * count,
+        sentences=tuple(_sentence(s, k, count, curves) for k, s in enumerate(snapshots)),
+        title=f"{prefix}loss-title",
+    )
+
+
+def snapshot_ticks(snapshots: Sequence[Shot], *, most: int = MOST_LABELS) -> dict[float, str]:
+    """Label snapshots with their steps (or names), thinned evenly, first and last included."""
+    count = len(snapshots)
+    gap = max(1, ceil((count - 1) / (most - 1))) if count > 1 else 1
+    shown = list(range(0, count, gap))
+    if shown and shown[-1] != count - 1:
+        if count - 1 - shown[-1] < (gap + 1) // 2:
+            shown.pop()
+        shown.append(count - 1)
+    return {float(k): _tick(snapshots[k]) for k in shown}
+
+
+def snapshot_words(snapshot: Shot) -> str:
+    """Call a snapshot by its name, step and epoch, as far as they are known and differ."""
+    words = [plain(snapshot.label)]
+    if snapshot.step is not None and f"step {snapshot.step}" not in words[0]:
+        words.append(f"step {snapshot.step:,}")
+    if snapshot.epoch is not None:
+        words.append(f"epoch {short(snapshot.epoch)}")
+    return ", ".join(words)
+
+
+def _tick(snapshot: Shot) -> str:
+    if snapshot.step is None:
+        return plain(snapshot.label, longest=12)
+    step = snapshot.step
+    if step < 10_000:
+        return str(step)
+    return f"{step / 1e3:.4g}k" if step < 1e6 else f"{step / 1e6:.4g}M"
+
+
+def _curves(losses: Sequence[Mapping[str, float]]) -> dict[str, Float[ndarray, " n"]]:
+    keys = list(dict.fromkeys(key for known in losses for key in known))
+    wanted = [k for k in keys if "loss" in k.lower() or "held" in k.lower()]
+    wanted.sort(key=lambda key: any(word in key.lower() for word in HELD_OUT))  # stable: train first
+    table = {key: np.array([float(known.get(key, np.nan)) for known in losses]) for key in wanted}
+    return (
+        {key: curve for key, curve in table.items() if np.isfinite(curve).any()}
+        if len(table) <= len(ROLES)
+        else {key: table[key] for key in list(table)[: len(ROLES)]}
+    )
+
+
+def _range(values: Float[ndarray, " n"], logarithmic: bool) -> tuple[float, float]:
+    if not values.size:
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    if logarithmic:
+        return low / 1.4, high * 1.4
+    pad = 0.12 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - pad, high + pad
+
+
+def _even_ticks(low: float, high: float) -> dict[float, str]:
+    raw = (high - low) / 3
+    power = 10.0 ** floor(log10(raw))
+    step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
+    return {k * step: short(k * step) for k in range(ceil(low / step), floor(high / step) + 1)}
+
+
+def _sentence(snapshot: Shot, k: int, count: int, curves: Mapping[str, Float[ndarray, " n"]]) -> str:
+    known = [f"{plain(key)} {short(float(c[k]))}" for key, c in curves.items() if isfinite(c[k])]
+    return f"Snapshot {k + 1} of {count} ({snapshot_words(snapshot)}): {', '.join(known) or 'no loss recorded'}."

@@ -1,0 +1,60 @@
+"""Says in words what the figures show: the text twin of every picture, and the short lines inside them."""
+
+from ..spectrum import Spectrum
+from .axes import short
+from .escape import plain
+
+
+def spectrum_title(spectrum: Spectrum | None, name: str, label: str) -> str:
+    """One line for the top of the figure."""
+    start = f"{plain(name, longest=32)} · {plain(label, longest=32)}"
+    if spectrum is None:
+        return f"{start} · not computed yet"
+    ends = f"λ from {_end(spectrum.smallest, spectrum)} to {_end(spectrum.largest, spectrum)}"
+    return f"{start} · {ends} · {_kind(spectrum)}"
+
+
+def spectrum_sentence(spectrum: Spectrum, name: str, label: str) -> str:
+    """A full description of one spectrum: its ends, how many of each sign, its trace and how sure all that is."""
+    about = "" if spectrum.exact else "about "
+    negative, zero, positive = _shares(spectrum)
+    trace = f"trace {short(spectrum.trace)}"
+    if spectrum.trace_stderr > 0:
+        trace += f" ± {short(2 * spectrum.trace_stderr, digits=2)}"
+    ends = f"from {_end(spectrum.smallest, spectrum)} to {_end(spectrum.largest, spectrum)}"
+    return (
+        f"{plain(name)} at {plain(label)}: {_eigenvalues(spectrum.size)} {ends} "
+        f"(± {short(spectrum.error, digits=1)}); {about}{negative} negative, {zero} in the "
+        f"zero band (|λ| ≤ {short(spectrum.zero_band, digits=2)}), {positive} positive; {trace}. "
+        f"{_kind(spectrum).capitalize()}."
+    )
+
+
+def missing_sentence(name: str, label: str) -> str:
+    """Say that there is nothing to see yet."""
+    return f"{plain(name)} at {plain(label)} is not computed yet."
+
+
+def _eigenvalues(count: int) -> str:
+    return "1 eigenvalue" if count == 1 else f"{count:,} eigenvalues"
+
+
+def _end(value: float, spectrum: Spectrum) -> str:
+    """What has no sign is called zero."""
+    return "0" if abs(value) <= spectrum.zero_band else short(value)
+
+
+def _kind(spectrum: Spectrum) -> str:
+    if spectrum.exact:
+        return "exact"
+    kind = f"estimate, {spectrum.probes} probe{'s' if spectrum.probes != 1 else ''} × {spectrum.steps} steps"
+    return kind if spectrum.complete else f"{kind}, unfinished"
+
+
+def _shares(spectrum: Spectrum) -> tuple[str, str, str]:
+    """Expected numbers of eigenvalues below, inside and above the zero band."""
+    below = spectrum.weights[spectrum.nodes < -spectrum.zero_band].sum()
+    above = spectrum.weights[spectrum.nodes > spectrum.zero_band].sum()
+    counts = [spectrum.size * share for share in (below, 1 - below - above, above)]
+    negative, zero, positive = (f"{max(round(c), 0):,}" if spectrum.exact else short(max(c, 0.0)) for c in counts)
+    return negative, zero, positive
