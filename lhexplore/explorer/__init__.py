@@ -1,1 +1,5 @@
-"""Placeholder docstring: replaced by the room's author."""
+"""The live notebook widgets; imported only when somebody explores."""
+
+from .explorer import Explorer
+
+__all__ = ["Explorer"]

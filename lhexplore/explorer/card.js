@@ -1,0 +1,86 @@
+// Shows one card of text: everything is put in as text, so names and messages can hold anything.
+
+function element(tag, name, parent, text) {
+  const made = document.createElement(tag);
+  made.className = name;
+  if (text !== undefined) made.textContent = text;
+  parent?.append(made);
+  return made;
+}
+
+function render({ model, el }) {
+  const card = element("section", "lhx-card", el);
+  card.tabIndex = 0; // long cards scroll, also by keyboard
+  card.dataset.lmSuppressShortcuts = "true";
+  card.setAttribute("aria-label", "Diagnosis of the spectrum");
+  let texts = [];
+  let shown = "";
+
+  const parse = () => {
+    texts = JSON.parse(model.get("texts"));
+    update();
+  };
+
+  const update = () => {
+    const text = texts[model.get("frame")];
+    const now = JSON.stringify(text ?? null);
+    if (now === shown) return; // leave selection and scroll position alone
+    shown = now;
+    const before = card.scrollTop;
+    card.replaceChildren();
+    if (!text) return;
+    card.dataset.state = text.state;
+    element("div", "lhx-card-title", card, text.title);
+    const badge = element("div", "lhx-badge", card);
+    badge.dataset.kind = text.badge?.kind ?? "unknown";
+    element("span", "lhx-badge-symbol", badge, text.badge?.symbol ?? "\u2026");
+    element("span", "lhx-badge-word", badge, text.badge?.word ?? { failed: "failed" }[text.state] ?? "not known yet");
+    if (text.badge) badge.title = "Type of the Hessian eigenspectral density (HESD)";
+    if (text.message && text.state !== "known") element("p", `lhx-card-message lhx-${text.state}`, card, text.message);
+    if (text.numbers.length) {
+      const table = element("dl", "lhx-numbers", card);
+      for (const [name, value, meaning] of text.numbers) {
+        element("dt", "", table, name).title = meaning;
+        element("dd", "", table, value).title = meaning;
+      }
+    }
+    if (text.method) element("p", "lhx-method", card, text.method);
+    if (text.state === "known") findings(text);
+    if (text.reasons.length) {
+      const why = element("details", "lhx-why", card);
+      why.open = opened;
+      why.addEventListener("toggle", () => { opened = why.open; });
+      element("summary", "", why, "Why this type");
+      for (const reason of text.reasons) element("p", "", why, reason);
+    }
+    card.scrollTop = before;
+  };
+
+  let opened = false;
+  const findings = (text) => {
+    element("div", "lhx-findings-title", card, "Findings");
+    if (text.message) element("p", "lhx-card-message", card, text.message);
+    if (!text.findings.length) return;
+    const list = element("ul", "lhx-findings", card);
+    for (const finding of text.findings) {
+      const item = element("li", "lhx-finding", list);
+      item.dataset.level = finding.level;
+      const head = element("div", "lhx-finding-head", item);
+      element("span", "lhx-level", head, finding.level);
+      element("strong", "", head, finding.title);
+      element("p", "", item, finding.text);
+      if (finding.action) element("p", "lhx-action", item, `\u2192 ${finding.action}`);
+      if (finding.heuristic) element("p", "lhx-heuristic", item, "A rule of thumb, not a published criterion.");
+    }
+  };
+
+  model.on("change:texts", parse);
+  model.on("change:frame", update);
+  parse();
+  return () => {
+    model.off("change:texts", parse);
+    model.off("change:frame", update);
+  };
+}
+
+export default { render };

@@ -1,0 +1,113 @@
+"""The card beside the spectrum: HESD badge, the numbers with their errors, how they were made, what was found."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import traitlets as t
+from anywidget import AnyWidget
+
+from ..diagnosis import Diagnosis, Hesd
+from ..spectrum import Spectrum, Step
+from .axes import short
+
+_HERE = Path(__file__).parent
+Text = dict[str, Any]  # what card.js shows of one snapshot; only text, never markup
+
+
+class Card(AnyWidget):  # type: ignore[misc]
+    """Shows one text per snapshot; ``frame`` says which."""
+
+    _esm = t.Unicode((_HERE / "card.js").read_text("utf-8")).tag(sync=True)
+    texts = t.Unicode("[]", help="JSON text: one card per snapshot.").tag(sync=True)
+    frame = t.Int(0).tag(sync=True)
+
+    def show(self, cards: Sequence[Text]) -> None:
+        """Show these cards, one per snapshot."""
+        self.texts = json.dumps(list(cards), ensure_ascii=False)
+
+
+def known_card(title: str, spectrum: Spectrum, diagnosis: Diagnosis) -> Text:
+    """The card of a complete spectrum."""
+    found = [
+        {"level": f.level, "title": f.title, "text": f.text, "action": f.action, "heuristic": f.heuristic}
+        for f in diagnosis.findings
+    ]
+    return {
+        "state": "known",
+        "title": title,
+        "badge": badge(diagnosis.hesd),
+        "numbers": numbers(spectrum, diagnosis.hesd),
+        "method": method_sentence(spectrum),
+        "reasons": list(diagnosis.hesd.reasons),
+        "findings": found,
+        "message": "" if found else "Nothing unusual was found.",
+    }
+
+
+def preliminary_card(title: str, step: Step, hesd: Hesd | None, *, stopped: bool) -> Text:
+    """The card of a spectrum that is still being computed, or was stopped on the way."""
+    doing = "stopped" if stopped else "computing"
+    message = f"Preliminary: {doing} at {step.done} of {step.total} products." if step.total else "Starting …"
+    card = {**_empty(title), "state": "preliminary", "message": message}
+    if step.spectrum is None or hesd is None:
+        return card
+    return {
+        **card,
+        "badge": badge(hesd),
+        "numbers": numbers(step.spectrum, hesd),
+        "method": method_sentence(step.spectrum),
+        "reasons": list(hesd.reasons),
+    }
+
+
+def missing_card(title: str, *, waiting: bool) -> Text:
+    """The card of a spectrum that is not known yet."""
+    message = "Not computed yet; it is on its way." if waiting else "Not computed. Press Compute to get it."
+    return {**_empty(title), "state": "missing", "message": message}
+
+
+def failed_card(title: str, message: str) -> Text:
+    """The card of a spectrum that could not be computed, with the reason in words."""
+    return {**_empty(title), "state": "failed", "message": f"Could not be computed. {message}"}
+
+
+def badge(hesd: Hesd) -> Text:
+    """Word, symbol and colour of a HESD type: each says it alone."""
+    return {"word": hesd.word, "symbol": hesd.symbol, "kind": hesd.colour}
+
+
+def numbers(spectrum: Spectrum, hesd: Hesd) -> list[list[str]]:
+    """Rows of the card: name, value with its error, what it means."""
+    low, high = hesd.interval
+    ct = short(hesd.ct)
+    if not math.isnan(low) and low != high:
+        ct += f" ({short(low)} … {short(high)})"
+    stderr = spectrum.trace_stderr
+    return [
+        ["C_t", ct, "smallest over largest eigenvalue; mainly positive from −0.6 up; the interval is its uncertainty"],
+        ["λmax", f"{short(spectrum.largest)} ± {short(spectrum.error, digits=1)}", "largest eigenvalue"],
+        ["λmin", f"{short(spectrum.smallest)} ± {short(spectrum.error, digits=1)}", "smallest eigenvalue"],
+        [
+            "trace",
+            short(spectrum.trace) + (f" ± {short(stderr, digits=1)}" if stderr else ""),
+            "sum of all eigenvalues",
+        ],
+        ["parameters", f"{spectrum.size:,}", "number of eigenvalues"],
+    ]
+
+
+def method_sentence(spectrum: Spectrum) -> str:
+    """Say how the numbers came about."""
+    if spectrum.exact:
+        how = f"All {spectrum.size:,} eigenvalues, exact up to round-off ({spectrum.method})."
+    else:
+        how = f"Estimated by Lanczos quadrature: {spectrum.probes} probes × {spectrum.steps} steps."
+    matrix = "Gauss–Newton matrix" if spectrum.curvature == "ggn" else "Hessian"
+    return " ".join([how, f"{matrix} of the loss." if spectrum.functional == "loss" else "", *spectrum.notes]).strip()
+
+
+def _empty(title: str) -> Text:
+    return {"title": title, "badge": None, "numbers": [], "method": "", "reasons": [], "findings": [], "message": ""}

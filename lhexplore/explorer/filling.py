@@ -1,0 +1,96 @@
+"""Getting what is missing from a session, best first, so that whoever drives it can stop between two products."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import ClosedError, SnapshotError
+from ..spectrum import Spectrum, Step
+from .state import Cell
+
+
+class Source(Protocol):
+    """The part of a session that gives spectra."""
+
+    def cached(self, layer: str | None, snapshot: int) -> Spectrum | None: ...
+    def steps(self, layer: str | None, snapshot: int) -> Iterator[Step]: ...
+    def losses(self, snapshot: int) -> dict[str, float]: ...
+    def evaluate(self, snapshot: int) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class News:
+    """What happened to one cell, or to the losses: a step of the work, or why it failed."""
+
+    cell: Cell | None  # None: a loss was evaluated
+    step: Step | None = None
+    failure: Exception | None = None
+    seconds: float = 0.0  # spent on this cell so far
+
+
+def fill(
+    session: Source,
+    choose: Callable[[], Cell | None],
+    *,
+    key: Callable[[Cell], str | None],
+    leave: Callable[[Cell], bool],
+    clock: Callable[[], float],
+) -> Iterator[News]:
+    """Fill cell after cell until ``choose`` has no more; ``leave`` says between two steps to drop the one at hand.
+
+    A cell that fails does not stop the others; a closed session does.
+    """
+    while (cell := choose()) is not None:
+        for news in _one(session, cell, key(cell), clock):
+            yield news
+            if isinstance(news.failure, ClosedError):
+                return
+            if news.failure is None and leave(cell):
+                break
+
+
+def evaluate(session: Source, count: int) -> Iterator[News]:
+    """Evaluate the loss of the snapshots that came without one: a forward pass each."""
+    for k in range(count):
+        try:
+            if any("loss" in name.lower() for name in session.losses(k)):
+                continue
+            session.evaluate(k)
+        except Exception as failure:  # noqa: BLE001  belongs on the screen, and the spectra go on
+            yield News(None, failure=failure)
+            return
+        yield News(None)
+
+
+def _one(session: Source, cell: Cell, layer: str | None, clock: Callable[[], float]) -> Iterator[News]:
+    start, finished = clock(), False
+    try:
+        known = session.cached(layer, cell[1])
+        if known is not None:
+            yield News(cell, Step(1, 1, known))
+            return
+        yield News(cell, Step(0, 0))  # names what is being computed before the first product is done
+        with closing(_generator(session.steps(layer, cell[1]))) as steps:
+            for step in steps:
+                finished = step.spectrum is not None and step.spectrum.complete
+                yield News(cell, step, seconds=clock() - start)
+        if not finished:
+            yield News(cell, failure=RuntimeError("The computation ended without a result."))
+    except Exception as failure:  # noqa: BLE001  any failure belongs on the screen, and the other cells go on
+        yield News(cell, failure=failure)
+
+
+def _generator(steps: Iterator[Step]) -> Iterator[Step]:
+    """A generator even where the session hands out a plain iterator, so that it can be closed."""
+    try:
+        yield from steps
+    finally:
+        close = getattr(steps, "close", None)
+        if close is not None:
+            close()
+
+
+def spoils_snapshot(failure: Exception) -> bool:
+    """Whether a failure lies in the snapshot itself, so that its other layers need not be tried."""
+    return isinstance(failure, SnapshotError)

@@ -1,0 +1,136 @@
+
+// One view of a Bokeh figure: fetches BokehJS once per page, follows frame, theme and changes from Python.
+
+function bokehJS(model) {
+  const version = model.get("bokeh_version");
+  const found = () => window.Bokeh && (window.Bokeh.version === version ? window.Bokeh : window.Bokeh[version]);
+  if (found()) return Promise.resolve(found());
+  const loading = (window.__lhxBokeh ??= {});
+  return (loading[version] ??= new Promise((resolve, reject) => {
+    const heard = (message, buffers) => {
+      if (message?.kind !== "bokehjs") return;
+      model.off("msg:custom", heard);
+      const script = document.createElement("script");
+      script.src = URL.createObjectURL(new Blob(buffers, { type: "text/javascript" }));
+      script.onload = () => { URL.revokeObjectURL(script.src); resolve(found()); };
+      script.onerror = () => { delete loading[version]; reject(new Error("BokehJS could not be started")); };
+      document.head.append(script);
+    };
+    model.on("msg:custom", heard);
+    model.send({ kind: "need-bokehjs" });
+  }));
+}
+
+function isDark() {
+  const jupyter = document.body.dataset.jpThemeLight;
+  if (jupyter) return jupyter === "false";
+  if (document.body.classList.contains("vscode-dark")) return true;
+  if (document.body.classList.contains("vscode-light")) return false;
+  return window.matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+function watchTheme(changed) {
+  const observer = new MutationObserver(changed);
+  observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
+  const media = window.matchMedia("(prefers-color-scheme: dark)");
+  media.addEventListener("change", changed);
+  return () => { observer.disconnect(); media.removeEventListener("change", changed); };
+}
+
+const bytes = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
+
+async function render({ model, el }) {
+  const figure = document.createElement("div");
+  figure.className = "lhx-figure";
+  figure.setAttribute("role", "img");
+  el.append(figure);
+
+  let Bokeh, doc = null, block = null, spec = null, removed = false, queue = Promise.resolve();
+  const view = Math.random().toString(36).slice(2);
+
+  const speak = () => {
+    const sentence = JSON.parse(model.get("sentences"))[model.get("frame")] ?? "";
+    figure.setAttribute("aria-label", [model.get("name"), sentence].filter(Boolean).join(": "));
+  };
+  const unpack = () => {
+    const raw = model.get("frames");
+    spec = JSON.parse(model.get("spec"));
+    block = raw?.byteLength ? bytes(raw) : null;
+  };
+  const apply = () => {
+    speak();
+    if (doc && block && spec.columns) lhxFrames.apply(doc, spec, block, model.get("frame"));
+  };
+  const recolour = () => {
+    if (doc) lhxFrames.theme(doc, JSON.parse(model.get("themes"))[isDark() ? "dark" : "light"]);
+  };
+  const forget = () => {
+    if (!doc) return;
+    doc.clear();
+    const place = Bokeh.documents.indexOf(doc);
+    if (place >= 0) Bokeh.documents.splice(place, 1);
+    doc = null;
+  };
+  const listenForPicks = () => {
+    const source = model.get("picks") && doc.get_model_by_name(model.get("picks"));
+    if (!source) return;
+    source.selected.change.connect(() => {
+      const [index] = source.selected.indices;
+      if (index === undefined) return;
+      model.send({ kind: "pick", index });
+      setTimeout(() => { source.selected.indices = []; }); // the same place can be clicked again
+    });
+  };
+  const show = async (text) => {
+    if (removed) return;
+    const fresh = Bokeh.require("document").Document.from_json(JSON.parse(text));
+    const root = document.createElement("div");
+    root.className = "lhx-figure-root";
+    forget();
+    doc = fresh;
+    recolour();
+    apply();
+    figure.replaceChildren(root);
+    await Bokeh.require("embed/standalone").add_document_standalone(fresh, root, [root]);
+    listenForPicks();
+  };
+  const heard = (message, buffers) => {
+    // one after the other: a patch must not overtake the figure it belongs to
+    if (message.kind === "document" && (!message.view || message.view === view)) {
+      queue = queue.then(() => show(message.document));
+    } else if (message.kind === "patch") {
+      queue = queue.then(() => {
+        doc?.apply_json_patch(JSON.parse(message.patch), new Map(message.ids.map((id, i) => [id, bytes(buffers[i])])));
+        recolour();
+      });
+    }
+    queue = queue.catch((error) => { figure.textContent = `This figure could not be drawn: ${error.message}`; });
+  };
+  const arrived = () => { unpack(); apply(); };
+
+  unpack();
+  speak();
+  try {
+    Bokeh = await bokehJS(model);
+  } catch (error) {
+    figure.textContent = `This figure could not be drawn: ${error.message}`;
+    return undefined;
+  }
+  model.on("msg:custom", heard);
+  model.on("change:frame", apply);
+  model.on("change:spec", arrived);
+  model.on("change:frames", arrived);
+  const unwatch = watchTheme(recolour);
+  model.send({ kind: "hello", view });
+  return () => {
+    removed = true;
+    unwatch();
+    model.off("msg:custom", heard);
+    model.off("change:frame", apply);
+    model.off("change:spec", arrived);
+    model.off("change:frames", arrived);
+    forget();
+  };
+}
+
+export default { render };

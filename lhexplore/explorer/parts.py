@@ -1,0 +1,144 @@
+"""The widgets an explorer is made of, how they stand together, and their end."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import ipywidgets as w
+
+from .card import Card
+from .layer_list import LayerList
+from .pane import BokehPane
+from .player import Player
+from .status import Status
+from .words import Words
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Every widget on the screen, in reading order (which is the tab order), and the links between them."""
+
+    heading: Words
+    loss: BokehPane
+    player: Player
+    slider: w.IntSlider
+    layers: LayerList
+    view: w.Dropdown
+    scale: w.Dropdown
+    spectrum: BokehPane
+    spectrum_words: Words
+    card: Card
+    status: Status
+    compute: w.Button
+    stop: w.Button
+    code: Words
+    metric: w.Dropdown
+    heat: BokehPane
+    heat_words: Words
+    boxes: list[w.Box] = field(default_factory=list)
+    links: list[w.Widget] = field(default_factory=list)
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        count: int,
+        frame: int,
+        views: Sequence[str],
+        scales: Sequence[str],
+        metrics: Sequence[str],
+        on_heat: Callable[[int], None],
+    ) -> "Parts":
+        """Make all widgets for ``count`` snapshots, showing ``frame``."""
+        parts = cls(
+            heading=Words(role="heading"),
+            loss=BokehPane(name="Loss over training", frame=frame),
+            player=Player(frame=frame),
+            slider=w.IntSlider(frame, 0, max(count - 1, 0), readout=False, disabled=count < 2),
+            layers=LayerList(frame=frame),
+            view=_dropdown("View", views),
+            scale=_dropdown("Scale", scales),
+            spectrum=BokehPane(name="Spectrum", frame=frame),
+            spectrum_words=Words(frame=frame),
+            card=Card(frame=frame),
+            status=Status(),
+            compute=w.Button(description="Compute", tooltip="Compute what is missing; try again what failed"),
+            stop=w.Button(description="Stop", tooltip="Stop after the product at hand; what is done stays"),
+            code=Words(role="code", frame=frame),
+            metric=_dropdown("Metric", metrics),
+            heat=BokehPane(name="Layers over training", frame=frame, picks="heat-cells", on_pick=on_heat),
+            heat_words=Words(frame=frame),
+        )
+        for item in fields(parts):
+            if isinstance(getattr(parts, item.name), w.DOMWidget):
+                getattr(parts, item.name).add_class(_CLASSES.get(item.name, f"lhx-part-{item.name}"))
+        parts.links.append(w.jslink((parts.slider, "value"), (parts.player, "frame")))
+        for part in (
+            parts.loss,
+            parts.layers,
+            parts.spectrum,
+            parts.spectrum_words,
+            parts.card,
+            parts.code,
+            parts.heat,
+        ):
+            parts.links.append(w.jsdlink((parts.slider, "value"), (part, "frame")))
+        parts.links.append(w.jsdlink((parts.slider, "value"), (parts.heat_words, "frame")))
+        return parts
+
+    def arrange(self) -> list[w.Widget]:
+        """Put the parts into rows."""
+        scrub = self._box(w.HBox, "lhx-scrub", self.player, self.slider)
+        left = self._box(w.VBox, "lhx-left", self.layers)
+        looks = self._box(w.HBox, "lhx-caption", self.view, self.scale)
+        middle = self._box(w.VBox, "lhx-middle", looks, self.spectrum, self.spectrum_words)
+        right = self._box(w.VBox, "lhx-right", self.card)
+        main = self._box(w.HBox, "lhx-main", left, middle, right)
+        doing = self._box(w.HBox, "lhx-doing", self.compute, self.stop, self.status)
+        caption = self._box(w.HBox, "lhx-caption", self.metric)
+        return [
+            self.heading, self.loss, scrub, main, doing, self.code, caption, self.heat, self.heat_words,
+        ]  # fmt: skip
+
+    def close(self) -> None:
+        """Close every widget, with its layout and style: ipywidgets remembers all of them otherwise."""
+        named = [getattr(self, item.name) for item in fields(self)]
+        for part in [*self.links, *(p for p in named if isinstance(p, w.Widget)), *self.boxes]:
+            close_widget(part)
+
+    def _box(self, kind: type[w.Box], name: str, *children: w.Widget) -> w.Box:
+        box = kind(children)
+        box.add_class(name)
+        self.boxes.append(box)
+        return box
+
+
+def close_widget(widget: w.Widget) -> None:
+    """Close a widget and the models that only it uses."""
+    for name in ("layout", "style"):
+        model: Any = getattr(widget, name, None)
+        if isinstance(model, w.Widget):
+            model.close()
+    widget.close()
+
+
+def _dropdown(description: str, options: Sequence[str]) -> w.Dropdown:
+    return w.Dropdown(
+        options=[(option.replace("_", " "), option) for option in options],
+        description=description,
+        layout=w.Layout(width="auto"),
+        style={"description_width": "initial"},
+    )
+
+
+_CLASSES = {
+    "loss": "lhx-pane-loss",
+    "spectrum": "lhx-pane-spectrum",
+    "heat": "lhx-pane-heat",
+    "slider": "lhx-slider",
+    "stop": "lhx-stop",
+    "compute": "lhx-compute",
+    "view": "lhx-view",
+    "scale": "lhx-scale",
+    "metric": "lhx-metric",
+}

@@ -1,0 +1,27 @@
+// Shows one of several texts, as text.
+
+const TAGS = { heading: "div", code: "code", text: "p" };
+
+function render({ model, el }) {
+  const role = model.get("role");
+  const line = document.createElement(TAGS[role] ?? "p");
+  line.className = `lhx-words lhx-${role}`;
+  if (role === "heading") { line.setAttribute("role", "heading"); line.setAttribute("aria-level", "2"); }
+  if (role === "code") {
+    line.tabIndex = 0;
+    line.setAttribute("aria-label", "Code that gives this spectrum");
+  }
+  el.append(line);
+  let texts = [];
+  const update = () => {
+    const text = texts[Math.min(model.get("frame"), texts.length - 1)] ?? "";
+    if (line.textContent !== text) line.textContent = text;
+  };
+  const parse = () => { texts = JSON.parse(model.get("texts")); update(); };
+  model.on("change:texts", parse);
+  model.on("change:frame", update);
+  parse();
+  return () => { model.off("change:texts", parse); model.off("change:frame", update); };
+}
+
+export default { render };
