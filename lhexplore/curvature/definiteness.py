@@ -5,6 +5,7 @@ eigenvalues" is then no sign of health. Decided by numbers, never by the names o
 """
 
 import functools
+import math
 from typing import Any
 
 import torch
@@ -29,8 +30,10 @@ _CONVEX += (F.huber_loss, nn.SoftMarginLoss, F.soft_margin_loss)
 
 def gauss_newton_gap(hessian: Float[Tensor, " n"], ggn: Float[Tensor, " n"]) -> float:
     """Return ‖Hv − Gv‖ / ‖Gv‖, with 0/0 = 0: both are zero operators then."""
-    difference = float((hessian.double() - ggn.double()).norm())
-    return difference / float(ggn.double().norm()) if difference else 0.0
+    difference, norm = float((hessian.double() - ggn.double()).norm()), float(ggn.double().norm())
+    if not difference:
+        return 0.0
+    return difference / norm if norm else math.inf
 
 
 def tolerance(objective: Objective, dtype: torch.dtype) -> float:

@@ -14,7 +14,7 @@ from ..spectrum import Spectrum, Step
 from .definiteness import gauss_newton_gap, is_convex, tolerance
 from .dense import columns, eigenvalues
 from .hutchinson import symmetry_defect, trace_estimate
-from .lanczos import Quadrature, dot, lanczos, require_finite, start_vector
+from .lanczos import Quadrature, lanczos, require_finite, start_vector
 from .operators import Block, LayerGGN, LayerHessian, Objective
 from .planner import CHECKS, MEMORY, START_VECTORS, Choice, choose, chunk_size
 from .zero_band import zero_band
@@ -91,6 +91,7 @@ class _Template:
         op: LayerHessian | LayerGGN,
         choice: Choice,
         *,
+        checks: int = 0,
         reason: str = "",
         notes: tuple[str, ...] = (),
         **values: Any,
@@ -103,7 +104,7 @@ class _Template:
             split=self.split,
             reason=reason or choice.reason,
             notes=tuple(getattr(self.replica, "notes", ())) + notes,
-            products=op.products,
+            products=op.products + checks,
             provenance={
                 "seed": self.seed,
                 "dtype": str(op.dtype).removeprefix("torch."),
@@ -189,7 +190,7 @@ def _dense(template: _Template, op: LayerHessian | LayerGGN, choice: Choice) -> 
     assert matrix is not None  # noqa: S101  # a block has at least one column
     vectors = [start_vector(op, seed=template.seed, name=op.name, index=i) for i in range(CHECKS)]
     products = [(matrix @ v.cpu().to(torch.float64)).to(device=op.device, dtype=op.dtype) for v in vectors]
-    psd = yield from _definite(template, vectors, products, progress)
+    psd, checks = yield from _definite(template, vectors, products, progress)
     epsilon = torch.finfo(op.dtype).eps
     exact = eigenvalues(matrix, epsilon=epsilon)
     magnitude = float(np.abs(exact.eigenvalues).max())
@@ -207,6 +208,7 @@ def _dense(template: _Template, op: LayerHessian | LayerGGN, choice: Choice) -> 
         symmetry_defect=exact.defect,
         zero_band=zero_band(magnitude, op.size, epsilon=epsilon, defect=exact.defect),
         psd=psd,
+        checks=checks,
         notes=notes,
     )
     yield progress.finish(spectrum)
@@ -219,15 +221,18 @@ class _Runs:
     size: int
     epsilon: float
     steps: int
-    forms: list[float] = field(default_factory=list)  # zᵀHz of each start vector with entries ±1
-    defect: float = 0.0
+    vectors: tuple[Tensor, ...]
+    products: tuple[Tensor, ...]
+    defect: float
     psd: bool = False
+    checks: int = 0
     finished: list[Quadrature] = field(default_factory=list)
 
     def values(self, current: Quadrature | None) -> dict[str, Any]:
         runs = [*self.finished, current] if current is not None else self.finished
         nodes = np.concatenate([run.nodes for run in runs])
-        trace, stderr = trace_estimate(self.forms)
+        magnitude = float(np.abs(nodes).max())
+        trace, stderr = trace_estimate(self.vectors, self.products, magnitude=magnitude)
         return {
             "nodes": nodes,
             "weights": np.concatenate([run.weights for run in runs]) / len(runs),
@@ -239,8 +244,9 @@ class _Runs:
             "trace": trace,
             "trace_stderr": stderr,
             "symmetry_defect": self.defect,
-            "zero_band": zero_band(float(np.abs(nodes).max()), self.size, epsilon=self.epsilon, defect=self.defect),
+            "zero_band": zero_band(magnitude, self.size, epsilon=self.epsilon, defect=self.defect),
             "psd": self.psd,
+            "checks": self.checks,
         }
 
 
@@ -257,20 +263,18 @@ def _lanczos(template: _Template, op: LayerHessian | LayerGGN, choice: Choice) -
         products.append(op.matvec(vectors[-1]))
         require_finite(products[-1], op)
         yield progress.step()
-    runs = _Runs(op.size, torch.finfo(op.dtype).eps, template.steps)
-    runs.forms = [op.size * dot(v, product) for v, product in zip(vectors, products, strict=True)]
-    runs.defect = symmetry_defect(vectors, products)
+    epsilon, defect = torch.finfo(op.dtype).eps, symmetry_defect(vectors, products)
+    runs = _Runs(op.size, epsilon, template.steps, tuple(vectors), tuple(products), defect)
     if not any(bool(product.any()) for product in products):
         yield progress.finish(_zeros(template, op, choice, f"{len(products)} random vectors were multiplied to zero"))
         return
-    runs.psd = yield from _definite(template, vectors[:CHECKS], products[:CHECKS], progress)
+    runs.psd, runs.checks = yield from _definite(template, vectors[:CHECKS], products[:CHECKS], progress)
     notes = _defect_notes(runs.defect, op.dtype)
     notes += ("One start vector sees a multiple eigenvalue once: multiplicities are not resolved.",)
     planned = min(template.steps, op.size)
-    del vectors[template.probes :], products[template.probes :]
-    while vectors:
+    for i in range(template.probes):
         last = None
-        for known in lanczos(op, vectors.pop(0), steps=planned, product=products.pop(0)):
+        for known in lanczos(op, vectors[i], steps=planned, product=products[i]):
             last = known
             if known.steps == 1:
                 continue  # its product was counted above
@@ -284,7 +288,7 @@ def _lanczos(template: _Template, op: LayerHessian | LayerGGN, choice: Choice) -
         runs.finished.append(last.quadrature())
         progress.total -= planned - last.steps
         values = runs.values(None)
-        if vectors:
+        if i + 1 < template.probes:
             yield progress.step(
                 template.spectrum(op, choice, complete=False, notes=notes, **values), by=int(last.steps > 1)
             )
@@ -295,20 +299,22 @@ def _lanczos(template: _Template, op: LayerHessian | LayerGGN, choice: Choice) -
 
 def _definite(
     template: _Template, vectors: list[Tensor], products: list[Tensor], progress: _Progress
-) -> Generator[Step, None, bool]:
-    """Return whether the block is positive semi-definite by structure: H v = G v, and G has no negative direction."""
+) -> Generator[Step, None, tuple[bool, int]]:
+    """Return whether H v = G v and G has no negative direction by structure, and the products spent on it."""
     replica = template.replica
     if not replica.loss.splits:
-        return False
+        return False, 0
+    spent = 0
     if template.curvature == "hessian":
         ggn = LayerGGN(replica, template.layer)
         gaps = []
         for v, product in zip(vectors, products, strict=True):
             gaps.append(gauss_newton_gap(product, ggn.matvec(v)))
             yield progress.step()
-        if max(gaps) > tolerance(replica, products[0].dtype):
-            return False
-    return is_convex(replica)
+        spent = ggn.products
+        if not max(gaps) <= tolerance(replica, products[0].dtype):
+            return False, spent
+    return is_convex(replica), spent
 
 
 def _defect_notes(defect: float, dtype: torch.dtype) -> tuple[str, ...]:
