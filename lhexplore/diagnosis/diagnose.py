@@ -70,7 +70,7 @@ def diagnose(
     case = Case(
         spectrum=spectrum,
         hesd=judged,
-        metrics=MappingProxyType(metrics(spectrum)),
+        metrics=metrics(spectrum),
         history=history,
         peers=others,
         held_out=held_out,

@@ -25,9 +25,9 @@ EXPONENT = 0.5  # the power in K_H, the default of the authors' code
 DEFECT_LIMIT = 0.05  # an operator this far from symmetric has no reliable signs (lhexplore's choice)
 FEW_PROBES = 5  # below it a standard error means little: the envelope of the probes is taken instead
 PREVIEW_PROBES = 3  # fewer are good for a preview only
-ROUND_OFF = 10 * np.finfo(np.float64).eps  # of one extreme eigenvalue of a float64 decomposition, relative
+ROUND_OFF = 10 * float(np.finfo(np.float64).eps)  # of one extreme eigenvalue of a float64 decomposition, relative
 # |λmin| ≥ 0.6 λmax near the limit, so round-off in both ends moves their ratio by at most 27 eps of itself.
-SLACK = 64 * np.finfo(np.float64).eps
+SLACK = 64 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,4 +234,4 @@ def _type(
 
 
 def _mainly_positive(ct: float) -> bool:
-    return bool(ct >= LIMIT * (1 + SLACK))
+    return ct >= LIMIT * (1 + SLACK)
