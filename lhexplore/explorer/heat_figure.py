@@ -70,7 +70,7 @@ def heat_map(
     rows = {float(i): plain(name, longest=24) for i, name in enumerate(layer_names) if i % every == 0}
     label_axis(plot.yaxis[0], f"{prefix}heat-y-axis", "", rows)
     label_axis(plot.xaxis[0], f"{prefix}heat-x-axis", "snapshot", _column_ticks(labels) if ticks is None else ticks)
-    heading = f"{_name(metric)} [{metric.unit}]" if metric.unit else _name(metric)
+    heading = f"{metric_name(metric)} [{metric.unit}]" if metric.unit else metric_name(metric)
     add_frame_title(plot, f"{prefix}heat-title")
 
     mapper = LinearColorMapper(low=colours.low, high=colours.high, nan_color=CLEAR, name=f"{prefix}heat-colours")
@@ -94,7 +94,7 @@ def heat_map(
         TapTool(renderers=[tiles], visible=False),
         HoverTool(
             renderers=[tiles],
-            tooltips=[("layer", "@layer"), ("snapshot", "@snapshot"), (_name(metric), "@words")],
+            tooltips=[("layer", "@layer"), ("snapshot", "@snapshot"), (metric_name(metric), "@words")],
             visible=False,
         ),
     )
@@ -203,8 +203,9 @@ def _column_ticks(labels: Sequence[str]) -> dict[float, str]:
     return {float(k): texts[k] for k in range(0, len(texts), max(1, ceil(len(texts) / room)))}
 
 
-def _name(metric: Metric) -> str:
-    return plain(metric.name.replace("_", " "))
+def metric_name(metric: Metric) -> str:
+    """Call a metric as people do."""
+    return plain(metric.name.replace("lambda_", "λ").replace("_", " "))
 
 
 def _words(value: float, metric: Metric) -> str:
@@ -216,9 +217,9 @@ def _words(value: float, metric: Metric) -> str:
 def _sentence(column: Float[ndarray, " layers"], names: Sequence[str], label: str, metric: Metric) -> str:
     known = [(float(value), name) for value, name in zip(column, names, strict=True) if np.isfinite(value)]
     if not known:
-        return f"{_name(metric)} at {plain(label)}: no layer is computed yet."
+        return f"{metric_name(metric)} at {plain(label)}: no layer is computed yet."
     (low, least), (high, most) = min(known), max(known)
     return (
-        f"{_name(metric)} at {plain(label)}: from {short(low)} ({plain(least)}) to {short(high)} ({plain(most)}); "
+        f"{metric_name(metric)} at {plain(label)}: from {short(low)} ({plain(least)}) to {short(high)} ({plain(most)}); "
         f"{len(known)} of {len(names)} layers computed."
     )

@@ -1,5 +1,6 @@
 """Draws the loss over the snapshots, on train and held-out data, with a line at the current one."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, isfinite, log10
 from typing import Protocol
@@ -108,9 +109,13 @@ def snapshot_ticks(snapshots: Sequence[Shot], *, most: int = MOST_LABELS) -> dic
 
 
 def snapshot_words(snapshot: Shot) -> str:
-    """Call a snapshot by its name, step and epoch, as far as they are known and differ."""
-    words = [plain(snapshot.label)]
-    if snapshot.step is not None and f"step {snapshot.step}" not in words[0]:
+    """Call a snapshot by its name, step and epoch; a name that only repeats the step is left out."""
+    words = []
+    if snapshot.step is None or not re.fullmatch(
+        rf"(step|global_step|checkpoint)?\W*0*{snapshot.step}", snapshot.label
+    ):
+        words.append(plain(snapshot.label))
+    if snapshot.step is not None:
         words.append(f"step {snapshot.step:,}")
     if snapshot.epoch is not None:
         words.append(f"epoch {short(snapshot.epoch)}")

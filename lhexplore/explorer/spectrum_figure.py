@@ -257,10 +257,10 @@ def _draw(plot: figure, sources: dict[str, ColumnDataSource], kind: Kind, *, exa
         plot,
         [
             legend_item("eigenvalues" if kind == "histogram" else "eigenvalues, smoothed", body[:-1]),
-            spread,
             legend_item("≈ 0 (zero band or less)", [band]),
             legend_item("previous snapshot", [ghost]),
             legend_item("λmin, λmax (hollow: rough)", [ends]),
+            spread,
         ],
     )
     ends_words = [("end of the spectrum", "@value"), ("error bound", "@error")]

@@ -1,1 +1,5 @@
-"""Placeholder docstring: replaced by the room's author."""
+"""A session's results as one file: opens anywhere, needs no kernel and no network, and the slider still works."""
+
+from .html import write
+
+__all__ = ["write"]

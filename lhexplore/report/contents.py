@@ -1,0 +1,221 @@
+"""Gathers what a report shows: figures with all their snapshots, and every text, from cached results only."""
+
+import base64
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from bokeh.embed import json_item
+from jaxtyping import Float
+from numpy import ndarray
+
+from ..diagnosis import METRICS, Diagnosis
+from ..explorer.axes import short
+from ..explorer.card import known_card
+from ..explorer.escape import plain
+from ..explorer.figures import Plot, heat_map, loss_plot, pack_frames, snapshot_ticks, snapshot_words, spectrum_plot
+from ..explorer.heat_figure import Metric, metric_name
+from ..explorer.loss_figure import Shot
+from ..explorer.theme import THEMES
+from ..spectrum import Spectrum
+
+Json = dict[str, Any]
+WHOLE = "whole network"
+MAPS = (  # metrics offered for the map, the most telling first
+    "lambda_max",
+    "trace",
+    "lambda_min",
+    "negative_mass",
+    "rank_ratio",
+    "effective_rank_ratio",
+    "condition_50",
+    "zero_fraction",
+)
+
+
+class Layer(Protocol):
+    """What a report needs to know of a layer."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Snapshot(Shot, Protocol):
+    """What a report needs to know of a snapshot."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Session(Protocol):
+    """The part of a session's public face that never computes."""
+
+    @property
+    def layers(self) -> Sequence[Any]: ...
+    @property
+    def snapshots(self) -> Sequence[Any]: ...
+    @property
+    def description(self) -> str: ...
+    def cached(self, layer: str | None, snapshot: int | str = -1) -> Spectrum | None: ...
+    def known_diagnosis(self, layer: str | None, snapshot: int | str = -1) -> Diagnosis | None: ...
+    def losses(self, snapshot: int | str = -1) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One row of the report: a layer, or the whole network, at every snapshot."""
+
+    name: str
+    size: int
+    kind: str
+    spectra: tuple[Spectrum | None, ...]
+    diagnoses: tuple[Diagnosis | None, ...]
+
+    @property
+    def known(self) -> int:
+        """At how many snapshots it was computed."""
+        return sum(s is not None for s in self.spectra)
+
+
+def contents(session: Session) -> Json:
+    """Everything the page knows, as JSON: only what is cached; what is missing is said to be missing."""
+    shots = list(session.snapshots)
+    usable = [row for row in session.layers if row.status == "ok"]
+    blocks = [_block(session, row.name, row.name, row.size, row.kind) for row in usable]
+    whole = _block(session, None, WHOLE, 0, "")
+    if whole.known:
+        blocks.append(whole)
+    losses = [dict(session.losses(k)) if row.status == "ok" else {} for k, row in enumerate(shots)]
+    known = sum(block.known for block in blocks)
+    layer, frame = _start(blocks)
+    return {
+        "title": "Layer-wise Hessian spectra",
+        "description": session.description,
+        "extent": _extent(known, len(blocks) * len(shots)),
+        "layer": layer,
+        "frame": frame,
+        "snapshots": [_shot(row) for row in shots],
+        "layers": [_layer(block, shots) for block in blocks],
+        "skipped": [{"name": r.name, "size": r.size, "reason": r.reason} for r in session.layers if r.status != "ok"],
+        "loss": _figure(loss_plot(shots, losses)),
+        "maps": _maps(blocks, shots),
+        "themes": THEMES,
+    }
+
+
+def _block(session: Session, layer: str | None, name: str, size: int, kind: str) -> Block:
+    usable = [k if row.status == "ok" else None for k, row in enumerate(session.snapshots)]
+    spectra = tuple(None if k is None else session.cached(layer, k) for k in usable)
+    read = tuple(None if s is None else session.known_diagnosis(layer, k) for k, s in enumerate(spectra))
+    return Block(name, size or next((s.size for s in spectra if s is not None), 0), kind, spectra, read)
+
+
+def _extent(known: int, total: int) -> str:
+    """Say how complete the report is."""
+    if not known:
+        return "No spectrum had been computed when this report was written."
+    if known == total:
+        return f"All {total:,} spectra of these layers and snapshots are here."
+    return f"{known:,} of {total:,} spectra are here; the others had not been computed when this report was written."
+
+
+def _start(blocks: Sequence[Block]) -> tuple[int, int]:
+    """Open where there is something to see: the first layer with results, at its last one."""
+    for i, block in enumerate(blocks):
+        if block.known:
+            return i, max(k for k, s in enumerate(block.spectra) if s is not None)
+    return 0, 0
+
+
+def _shot(row: Snapshot) -> Json:
+    return {"label": row.label, "words": snapshot_words(row), "problem": "" if row.status == "ok" else row.reason}
+
+
+def _layer(block: Block, shots: Sequence[Snapshot]) -> Json:
+    labels = [plain(snapshot_words(row)) for row in shots]
+    plot = spectrum_plot(block.spectra, labels, layer=block.name)
+    return {
+        "name": block.name,
+        "size": block.size,
+        "kind": block.kind,
+        "figure": _figure(plot),
+        "readings": [
+            _missing(row) if s is None or d is None else _reading(s, d)
+            for s, d, row in zip(block.spectra, block.diagnoses, shots, strict=True)
+        ],
+    }
+
+
+def _reading(spectrum: Spectrum, diagnosis: Diagnosis) -> Json:
+    """The card beside the figure, the cells of the table, and how the numbers came about."""
+    stderr = f" ± {short(spectrum.trace_stderr, digits=2)}" if spectrum.trace_stderr > 0 else ""
+    found = [f.title for f in diagnosis.findings if f.level != "info"]
+    card = known_card("", spectrum, diagnosis)
+    return {
+        **card,
+        "cells": [short(spectrum.largest), short(spectrum.trace) + stderr, "; ".join(found)],
+        "provenance": [
+            ["method", f"{spectrum.method}: {spectrum.reason}" if spectrum.reason else spectrum.method],
+            ["curvature", f"{spectrum.curvature} of {spectrum.functional}, split {spectrum.split}"],
+            ["products", f"{spectrum.products:,} in {short(spectrum.seconds)} s"],
+            ["zero band", f"|λ| ≤ {short(spectrum.zero_band)}"],
+            ["symmetry defect", short(spectrum.symmetry_defect)],
+            *([key, str(value)] for key, value in spectrum.provenance.items()),
+        ],
+    }
+
+
+def _missing(row: Snapshot) -> Json:
+    why = f"This snapshot cannot be used: {row.reason}" if row.status != "ok" else "Not computed when this was written."
+    return {"state": "missing", "message": why}
+
+
+def _maps(blocks: Sequence[Block], shots: Sequence[Snapshot]) -> list[Json]:
+    """One map per metric that is known anywhere."""
+    maps = []
+    for name in MAPS:
+        metric = METRICS.get(name)
+        if metric is None:
+            continue
+        values = np.array([[_value(d, name) for d in block.diagnoses] for block in blocks]).reshape(-1, len(shots))
+        if np.isfinite(values).any():
+            maps.append(_map(values, metric, blocks, shots))
+    return maps
+
+
+def _map(
+    values: Float[ndarray, "layers snapshots"], metric: Metric, blocks: Sequence[Block], shots: Sequence[Snapshot]
+) -> Json:
+    names = [block.name for block in blocks]
+    plot = heat_map(values, names, [row.label for row in shots], metric=metric, ticks=snapshot_ticks(shots))
+    meaning = getattr(metric, "meaning", "")
+    return {"name": metric_name(metric), "meaning": meaning, "figure": _figure(plot)}
+
+
+def _value(diagnosis: Diagnosis | None, name: str) -> float:
+    return float("nan") if diagnosis is None else float(diagnosis.metrics.get(name, float("nan")))
+
+
+def _figure(plot: Plot) -> Json:
+    """A figure with its frames, compressed: most columns repeat from one snapshot to the next."""
+    block, spec = pack_frames(plot)
+    packed = base64.b64encode(gzip.compress(block, 6, mtime=0)).decode()
+    return {
+        "document": json_item(plot.root)["doc"],
+        "height": plot.root.height,
+        "frames": packed,
+        "spec": spec,
+        "sentences": list(plot.sentences),
+    }

@@ -1,0 +1,242 @@
+// The report's behaviour: slider, layer, metric and map are four ways to set one state; everything follows from it.
+(async () => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const count = data.snapshots.length;
+  const state = { layer: data.layer, frame: data.frame, metric: 0 };
+  const at = (id) => document.getElementById(id);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+
+  // All text goes through here: names are shown, never read as markup.
+  function element(tag, text = "", className = "") {
+    const made = document.createElement(tag);
+    made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  }
+
+  async function unpack(text) {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).arrayBuffer();
+  }
+
+  // One place on the page that holds one Bokeh figure at a time.
+  function stage(place, prepare = () => {}) {
+    let doc = null, figure = null, block = null, turn = 0;
+    const colour = () => doc && lhxFrames.theme(doc, data.themes[dark.matches ? "dark" : "light"]);
+    const show = () => {
+      if (!doc) return;
+      lhxFrames.apply(doc, figure.spec, block, state.frame);
+      prepare(doc);
+    };
+    const put = async (fresh) => {
+      if (fresh === figure) return show();
+      const mine = ++turn;
+      const unpacked = await unpack(fresh.frames);
+      if (mine !== turn) return undefined; // something else was chosen meanwhile
+      if (doc) {
+        doc.clear();
+        Bokeh.documents.splice(Bokeh.documents.indexOf(doc), 1);
+      }
+      [figure, block] = [fresh, unpacked];
+      doc = Bokeh.require("document").Document.from_json(fresh.document);
+      colour();
+      show();
+      const root = document.createElement("div");
+      place.style.minHeight = `${fresh.height}px`;
+      place.replaceChildren(root);
+      await Bokeh.require("embed/standalone").add_document_standalone(doc, root, [root]);
+      return undefined;
+    };
+    dark.addEventListener("change", colour);
+    return { put, show, get doc() { return doc; } };
+  }
+
+  const spectrum = stage(at("spectrum"));
+  const loss = stage(at("loss"));
+  const map = stage(at("map"), (doc) => {
+    const now = doc.get_model_by_name("heat-now");
+    now.data = { ...now.data, y: [state.layer] };
+  });
+
+  function listenForTaps() {
+    const cells = map.doc.get_model_by_name("heat-cells");
+    cells.selected.change.connect(() => {
+      const [index] = cells.selected.indices;
+      if (index === undefined) return;
+      setTimeout(() => { cells.selected.indices = []; }); // the same cell can be tapped again
+      go({ layer: Math.floor(index / count), frame: index % count });
+    });
+  }
+
+  // ---- the state, and what follows from it
+
+  function go(change) {
+    const before = { ...state };
+    Object.assign(state, change);
+    state.frame = Math.min(Math.max(state.frame, 0), count - 1);
+    const other = state.layer !== before.layer;
+    if (other) spectrum.put(data.layers[state.layer].figure);
+    else spectrum.show();
+    loss.show();
+    map.show();
+    describe();
+  }
+
+  async function chooseMetric(metric) {
+    state.metric = metric;
+    await map.put(data.maps[metric].figure);
+    listenForTaps();
+    describe();
+  }
+
+  function describe() {
+    const layer = data.layers[state.layer];
+    const shot = data.snapshots[state.frame];
+    const reading = layer.readings[state.frame];
+    const place = `${state.frame + 1} of ${count}: ${shot.words}`;
+    at("slider").value = state.frame;
+    at("slider").setAttribute("aria-valuetext", place);
+    at("place").textContent = place;
+    at("layer").value = String(state.layer);
+    at("previous").disabled = state.frame === 0;
+    at("next").disabled = state.frame === count - 1;
+    at("sentence").textContent = layer.figure.sentences[state.frame];
+    at("spectrum").setAttribute("aria-label", layer.figure.sentences[state.frame]);
+    at("loss-sentence").textContent = data.loss.sentences[state.frame];
+    at("loss").setAttribute("aria-label", data.loss.sentences[state.frame]);
+    const shown = data.maps[state.metric];
+    if (shown) {
+      at("map-sentence").textContent = `${shown.meaning} ${shown.figure.sentences[state.frame]}`;
+      at("map").setAttribute("aria-label", shown.figure.sentences[state.frame]);
+    }
+    at("card").replaceChildren(...card(layer, shot, reading));
+    at("rows").replaceChildren(...data.layers.map(row), ...data.skipped.map(skipped));
+    at("table-title").textContent = `All layers at ${shot.words}`;
+    at("provenance").replaceChildren(...pairs(reading.provenance ?? []));
+  }
+
+  const pairs = (rows) => rows.flatMap(([name, value]) => [element("dt", name), element("dd", value)]);
+
+  function badge({ word, symbol, kind }) {
+    const made = element("p", "", "badge");
+    made.dataset.kind = kind;
+    const sign = element("span", symbol, "symbol");
+    sign.setAttribute("aria-hidden", "true");
+    made.append(sign, element("span", word));
+    return made;
+  }
+
+  function card(layer, shot, reading) {
+    const parts = [element("h2", layer.name), element("p", shot.words, "muted")];
+    if (reading.state === "missing") return [...parts, element("p", reading.message, "notice")];
+    const numbers = element("dl", "", "numbers");
+    for (const [name, value, meaning] of reading.numbers) {
+      const [term, amount] = [element("dt", name), element("dd", value)];
+      term.title = amount.title = meaning;
+      numbers.append(term, amount);
+    }
+    parts.push(badge(reading.badge), numbers, element("p", reading.method, "muted"));
+    parts.push(element("h3", "Findings"));
+    if (reading.findings.length === 0) parts.push(element("p", "Nothing unusual was found."));
+    else {
+      const list = element("ul", "", "findings");
+      list.append(...reading.findings.map(finding));
+      parts.push(list);
+    }
+    if (reading.reasons.length) {
+      const why = element("details");
+      why.append(element("summary", "Why this type"), ...reading.reasons.map((reason) => element("p", reason)));
+      parts.push(why);
+    }
+    return parts;
+  }
+
+  function finding({ level, title, text, action, heuristic }) {
+    const item = element("li");
+    item.dataset.level = level;
+    const head = element("p");
+    head.append(element("span", level, "level"), element("strong", title));
+    if (heuristic) head.append(element("em", " (heuristic)"));
+    item.append(head, element("p", text));
+    if (action) item.append(element("p", `→ ${action}`));
+    return item;
+  }
+
+  function row(layer, i) {
+    const made = element("tr");
+    if (i === state.layer) made.setAttribute("aria-current", "true");
+    const name = element("th");
+    name.scope = "row";
+    const link = element("button", layer.name, "link");
+    link.type = "button";
+    link.id = `row-${i}`;
+    link.addEventListener("click", () => {
+      go({ layer: i });
+      at(`row-${i}`).focus(); // the rows are new
+    });
+    name.append(link);
+    const reading = layer.readings[state.frame];
+    made.append(name, element("td", layer.size.toLocaleString("en"), "number"));
+    if (reading.state === "missing") {
+      const cell = element("td", "not computed", "muted");
+      cell.colSpan = 4;
+      made.append(cell);
+      return made;
+    }
+    const [largest, trace, found] = reading.cells;
+    const kind = element("td");
+    kind.append(badge(reading.badge));
+    made.append(element("td", largest, "number"), element("td", trace, "number"), kind, element("td", found));
+    return made;
+  }
+
+  function skipped({ name, size, reason }) {
+    const made = element("tr");
+    const cell = element("td", `skipped: ${reason}`, "muted");
+    cell.colSpan = 4;
+    const head = element("th", name);
+    head.scope = "row";
+    made.append(head, element("td", size.toLocaleString("en"), "number"), cell);
+    return made;
+  }
+
+  // ---- what a person can do
+
+  let playing = null;
+  function play(on) {
+    clearInterval(playing);
+    playing = null;
+    if (on) {
+      if (state.frame === count - 1) go({ frame: 0 });
+      playing = setInterval(() => {
+        if (state.frame === count - 1) play(false);
+        else go({ frame: state.frame + 1 });
+      }, calm.matches ? 1500 : 450);
+    }
+    at("play").textContent = playing ? "Pause" : "Play";
+    at("play").setAttribute("aria-pressed", String(playing !== null));
+  }
+
+  if (data.layers.length === 0 || count === 0) {
+    at("sentence").textContent = "There is nothing to show: no layer or no snapshot.";
+    return;
+  }
+  at("slider").max = count - 1;
+  at("slider").addEventListener("input", (event) => { play(false); go({ frame: Number(event.target.value) }); });
+  at("previous").addEventListener("click", () => { play(false); go({ frame: state.frame - 1 }); });
+  at("next").addEventListener("click", () => { play(false); go({ frame: state.frame + 1 }); });
+  at("play").addEventListener("click", () => play(playing === null));
+  data.layers.forEach(({ name }, i) => at("layer").append(new Option(name, String(i))));
+  at("layer").addEventListener("change", (event) => go({ layer: Number(event.target.value) }));
+  data.maps.forEach(({ name }, i) => at("metric").append(new Option(name, String(i))));
+  at("metric").addEventListener("change", (event) => chooseMetric(Number(event.target.value)));
+
+  describe();
+  await spectrum.put(data.layers[state.layer].figure);
+  await loss.put(data.loss);
+  if (data.maps.length) await chooseMetric(0);
+  else at("map-sentence").textContent = "No metric is known yet.";
+  document.body.dataset.ready = "true";
+})();
