@@ -1,0 +1,170 @@
+"""From what lies in a folder to ordered rows: steps from fields and names, aliases merged, contradictions named."""
+
+import os
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from ..errors import LhexploreError, SnapshotError
+from . import names
+from .contents import Look
+from .folders import Item
+from .snapshot import Snapshot
+
+FIELDS_LIMIT = 200  # torch.save files whose fields are read while listing; with more, their names have to tell
+
+
+def rows_of(
+    items: Sequence[Item], base: Path | None, pattern: re.Pattern[str] | None, which: str | None, *, ordered: bool
+) -> tuple[list[Snapshot], tuple[str, ...]]:
+    """Make the rows, with notes on the whole.
+
+    Args:
+        items: what was found.
+        base: folder to which labels are relative; None labels by the bare name.
+        pattern: the person's own pattern for step and epoch.
+        which: the entry that holds the weights.
+        ordered: keep the order given, and every row; else sort by training time and merge aliases.
+
+    Raises:
+        SnapshotError: two different checkpoints claim to be the same step.
+    """
+    slow = sum(item.weights.suffix != ".safetensors" for item in items)
+    looks = [item.look(fields=slow <= FIELDS_LIMIT) for item in items]
+    rows, numbers = [], {}
+    for item, look, label in zip(items, looks, _labels(items, base), strict=True):
+        named = _named(item, base, pattern)
+        row = Snapshot(label, partial(item.read, which=which), look=_completed(look, named), path=item.path)
+        rows.append(row)
+        numbers[label] = named
+    notes = []
+    if slow > FIELDS_LIMIT:
+        notes.append(f"{slow} files are not safetensors: to list them fast, step and epoch come from their names alone")
+    runs = {look.run for look in looks if look.run}
+    if len(runs) > 1:
+        notes.append(f"{len(runs)} recordings are mixed here: their snapshots may not follow from one another")
+    if ordered:
+        return rows, tuple(notes)
+    rows = _sorted(rows, numbers)
+    return _same_step_merged(_tags_merged(_links_merged(rows), numbers)), tuple(notes)
+
+
+def _labels(items: Sequence[Item], base: Path | None) -> list[str]:
+    """Paths below ``base`` without their ending; with it where two would be called the same."""
+    paths = [Path(os.path.relpath(item.path, base)) if base is not None else Path(item.path.name) for item in items]
+    short = [
+        (path.with_suffix("") if _has_ending(item) else path).as_posix()
+        for path, item in zip(paths, items, strict=True)
+    ]
+    short = [label.removesuffix(".pth") for label in short]  # checkpoint-3.pth.tar
+    full = [path.as_posix() for path in paths]
+    labels = (
+        [full[i] if short.count(label) > 1 else label for i, label in enumerate(short)] if _repeats(short) else short
+    )
+    return [str(item.path) for item in items] if _repeats(labels) else labels
+
+
+def _has_ending(item: Item) -> bool:
+    return item.path == item.weights
+
+
+def _repeats(labels: list[str]) -> bool:
+    return len(set(labels)) < len(labels)
+
+
+def _named(item: Item, base: Path | None, pattern: re.Pattern[str] | None) -> names.Named:
+    """What the name tells; where it tells nothing, its folder's (``epoch_3/weights.pt``)."""
+    path = Path(os.path.relpath(item.path, base)) if base is not None else item.path
+    if pattern is not None and pattern.search(path.as_posix()):
+        return names.parse(path.as_posix(), pattern)
+    own = path.with_suffix("") if _has_ending(item) else path
+    parts = own.parts[::-1] if base is not None else own.parts[:-3:-1]
+    told = [names.parse(part.removesuffix(".pth")) for part in parts]
+    return next((named for named in told if any(part is not None for part in named)), names.Named())
+
+
+def _completed(look: Look, named: names.Named) -> Look:
+    """Fields inside the file count more than its name."""
+    return Look(
+        look.kind, look.size, look.status, look.reason,
+        step=named.step if look.step is None else look.step,
+        epoch=named.epoch if look.epoch is None else look.epoch,
+        metrics=look.metrics, digest=look.digest, fingerprint=look.fingerprint, run=look.run,
+    )  # fmt: skip
+
+
+def _sorted(rows: list[Snapshot], numbers: dict[str, names.Named]) -> list[Snapshot]:
+    """By step if all usable rows have one, else by epoch, else by the number in the name, else as people read names."""
+
+    def place(row: Snapshot, kind: str) -> float | None:
+        return {"step": row.step, "epoch": row.epoch, "number": numbers[row.label].number}[kind]
+
+    counted = [row for row in rows if row.status == "ok" and not numbers[row.label].tag] or rows
+    kind = next(
+        (kind for kind in ("step", "epoch", "number") if all(place(r, kind) is not None for r in counted)), None
+    )
+
+    def order(row: Snapshot) -> tuple[bool, float, tuple[tuple[int, int, str], ...]]:
+        at = place(row, kind) if kind else None
+        return (at is None and kind is not None, 0.0 if at is None else float(at), names.natural(row.label))
+
+    return sorted(rows, key=order)
+
+
+def _links_merged(rows: list[Snapshot]) -> list[Snapshot]:
+    """Names of one file on disk become one row."""
+    kept: dict[tuple[int, int], Snapshot] = {}
+    for row in rows:
+        try:
+            stat = Path(row.path or "").stat()
+            _merge(kept, (stat.st_dev, stat.st_ino), row)
+        except OSError:  # gone since it was listed
+            kept[(-1, len(kept))] = row
+    return [row for row in rows if row in kept.values()]
+
+
+def _tags_merged(rows: list[Snapshot], numbers: dict[str, names.Named]) -> list[Snapshot]:
+    """``last`` and ``best`` become aliases of the row with the same checksums."""
+    tagged = [row for row in rows if numbers[row.label].tag and row.fingerprint]
+    known = {row.fingerprint: row for row in rows if row.fingerprint and row not in tagged}
+    for row in tagged:
+        twin = known.get(row.fingerprint or "")
+        if twin:
+            twin.aliases = (*twin.aliases, row.label, *row.aliases)
+            rows = [other for other in rows if other is not row]
+    return rows
+
+
+def _same_step_merged(rows: list[Snapshot]) -> list[Snapshot]:
+    """Two files for one step are one row if their weights agree; only such pairs are ever read here."""
+    at: dict[int, Snapshot] = {}
+    gone: set[int] = set()
+    for row in rows:
+        if row.step is None or row.status != "ok":
+            continue
+        first = at.setdefault(row.step, row)
+        if first is row or not (_readable(first) and _readable(row)):
+            continue
+        if first.digest != row.digest:
+            raise SnapshotError(
+                f"Two different checkpoints claim to be step {row.step}: {str(first.path)!r} and {str(row.path)!r}. "
+                "Move one away, choose one run with a glob, or tell them apart with "
+                "Snapshots.from_files(glob, pattern=r'…(?P<step>\\d+)…')."
+            )
+        first.aliases = (*first.aliases, row.label, *row.aliases)
+        gone.add(id(row))
+    return [row for row in rows if id(row) not in gone]
+
+
+def _readable(row: Snapshot) -> bool:
+    try:
+        return bool(row.digest)
+    except LhexploreError:
+        return False  # its row says why; the other one stands
+
+
+def _merge(kept: dict[tuple[int, int], Snapshot], key: tuple[int, int], row: Snapshot) -> None:
+    first = kept.setdefault(key, row)
+    if first is not row:
+        first.aliases = (*first.aliases, row.label)

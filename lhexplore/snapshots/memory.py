@@ -1,0 +1,61 @@
+"""Snapshots of weights that are in memory: copied at once, so that training can go on."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import FormatError, UnsupportedError
+from . import names
+from .contents import Contents, Look
+from .fit import unwrapped
+from .idioms import contents_of
+from .snapshot import Snapshot
+
+
+def held(label: str, state: Mapping[str, Any]) -> Snapshot:
+    """Copy a state_dict (or a dictionary that holds one) to the CPU, as it is now."""
+    found = contents_of(state, where=f"snapshot {label!r}")
+    meta = [name for name, tensor in found.state.items() if tensor.is_meta]
+    if meta:
+        raise UnsupportedError(
+            f"Snapshot {label!r} holds meta tensors, which have no values: {', '.join(map(repr, meta[:5]))}. "
+            "Materialise them first (model.to_empty and load, or build the model without the meta device)."
+        )
+    copied = {name: _copy(tensor) for name, tensor in found.state.items()}
+    named = names.parse(label)
+    look = Look(
+        "memory",
+        sum(tensor.nbytes for tensor in copied.values()),
+        step=named.step if found.step is None else found.step,
+        epoch=named.epoch if found.epoch is None else found.epoch,
+        metrics=found.metrics,
+    )
+
+    def read() -> Contents:
+        return Contents({name: tensor.clone() for name, tensor in copied.items()}, notes=found.notes)
+
+    return Snapshot(label, read, look=look)
+
+
+def held_all(states: Iterable[tuple[object, object]]) -> list[Snapshot]:
+    """Copy several, in the order given; whole numbers as labels of a dictionary are steps.
+
+    Raises:
+        FormatError: one of them is not a state_dict.
+    """
+    rows = []
+    for label, state in states:
+        plain = unwrapped(state).state_dict() if isinstance(state, nn.Module) else state
+        if not isinstance(plain, Mapping):
+            raise FormatError(
+                f"Snapshot {label!r} should be a state_dict (names to tensors), got {type(plain).__name__}. Hand over "
+                "model.state_dict()."
+            )
+        rows.append(held(str(label), plain))
+    return rows
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    copied = tensor.detach().cpu()
+    return copied.clone() if copied.data_ptr() == tensor.data_ptr() else copied

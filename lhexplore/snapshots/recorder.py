@@ -1,0 +1,289 @@
+"""Recording snapshots while training: one safetensors file per step that is due, and no trace in the training."""
+
+import json
+import math
+import operator
+import os
+import random
+import secrets
+import threading
+import time
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..digests import ALGORITHM, digest_tensors
+from ..errors import SettingError, SnapshotError, UnsupportedError
+from .contents import DIGEST
+from .fit import unwrapped
+from .idioms import number
+from .safetensors_file import ALIASES, RUN, encode_metrics
+
+Schedule = str | Callable[[int], bool] | Collection[int]
+
+_TEMPORARY = ".tmp-"
+_STALE = 86_400.0  # seconds after which a temporary file cannot belong to a living writer
+
+
+def record(
+    model: nn.Module, path: str | Path, *, every: int | None = None, schedule: Schedule | None = None
+) -> "Recorder":
+    """Record snapshots of ``model`` into the folder ``path`` while you train.
+
+    Args:
+        model: recorded as it is at each :meth:`Recorder.step`; wrappers (``torch.compile``, DDP) are left out.
+        path: the folder; made if it is not there.
+        every: record the steps divisible by this number.
+        schedule: ``"log"`` (the default) for steps 0, 1, 2, 4, 8, …; a function from step to whether it is due; or a
+            list of steps. Use ``every`` or ``schedule``, not both.
+
+    Raises:
+        SettingError: no steps could ever be due.
+        SnapshotError: the folder cannot be written.
+
+    Example:
+        >>> with lh.record(model, "runs/a", every=100) as recorder:  # doctest: +SKIP
+        ...     for step, (x, y) in enumerate(loader):
+        ...         recorder.step(step, loss=loss, held_out_loss=lambda: evaluate(model))
+        ...         ...
+    """
+    return Recorder(model, path, due=_due(every, schedule))
+
+
+class Recorder:
+    """Writes ``step-000128.safetensors`` for each step that is due; made by :func:`record`.
+
+    As a context manager it also records the last step it was told about, due or not, when the block ends well.
+    """
+
+    def __init__(self, model: nn.Module, path: str | Path, *, due: Callable[[int], bool]) -> None:
+        self.path = Path(path).expanduser()
+        self.written: list[Path] = []
+        self._model, self._due = model, due
+        self._run = secrets.token_hex(4)
+        self._last: tuple[int, float | None, Mapping[str, Any]] | None = None
+        _state_of(model)  # a model that cannot be recorded is better known before training
+        if _writes_here():
+            _prepare(self.path)
+
+    def due(self, step: int) -> bool:
+        """Whether :meth:`step` would record this step."""
+        return bool(self._due(_checked_step(step)))
+
+    def step(self, step: int, epoch: float | None = None, **metrics: object) -> Path | None:
+        """Record the weights as they are now, if the step is due.
+
+        Args:
+            step: optimiser steps done so far; 0 before the first.
+            epoch: epochs done so far.
+            metrics: numbers (also of torch or numpy), or functions without arguments that return one. A function is
+                called only when the step is recorded, so that a costly measurement is made only then; random state
+                and train/eval modes are put back afterwards.
+
+        Returns:
+            The file, or None if the step is not due, if this is not the first process of a distributed run, or if
+            the file could not be written (with a warning: a full disk should not end a training).
+        """
+        at = _checked_step(step)
+        self._last = (at, epoch, metrics)
+        return self._write(at, epoch, metrics) if _writes_here() and self._due(at) else None
+
+    def close(self) -> Path | None:
+        """Record the last step told about, if it was not due; returns its file."""
+        if self._last is None or not _writes_here():
+            return None
+        step, epoch, metrics = self._last
+        return None if self._due(step) else self._write(step, epoch, metrics)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+
+    def _write(self, step: int, epoch: float | None, metrics: Mapping[str, object]) -> Path | None:
+        with _untouched(self._model):
+            values = {name: _measured(name, metric) for name, metric in metrics.items()}
+        state = _state_of(self._model)
+        held, aliases = _shared_once(state)
+        metadata = {
+            "format": "pt",  # readers of other libraries look for it
+            "step": str(step),
+            "metrics": encode_metrics(values),
+            "wall_time": f"{time.time():.3f}",
+            "writer": f"lhexplore {version('lhexplore')}",
+            DIGEST: digest_tensors(state.items()),
+            "lhexplore_digest_algorithm": ALGORITHM,
+            RUN: self._run,
+        }
+        if epoch is not None:
+            metadata["epoch"] = str(_checked_epoch(epoch))
+        if aliases:
+            metadata[ALIASES] = json.dumps(aliases, sort_keys=True)
+        target = self.path / f"step-{step:06d}.safetensors"
+        try:
+            _save(held, target, metadata)
+        except OSError as error:
+            warnings.warn(
+                f"Step {step} could not be recorded in {str(self.path)!r}: {error.strerror or error}. Training "
+                "goes on; free space or check the folder.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return None
+        self.written.append(target)
+        return target
+
+    def __repr__(self) -> str:
+        return f"Recorder({str(self.path)!r}, {len(self.written)} written)"
+
+
+def _due(every: int | None, schedule: Schedule | None) -> Callable[[int], bool]:
+    if every is not None:
+        if schedule is not None:
+            raise SettingError(f"Give every or schedule, not both: got every={every!r} and schedule={schedule!r}.")
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise SettingError(f"every must be a whole number of steps, at least 1, got {every!r}.")
+        return lambda step: step % every == 0
+    if schedule is None or schedule == "log":
+        return lambda step: step & (step - 1) == 0  # 0 and the powers of two
+    if callable(schedule):
+        return schedule
+    if isinstance(schedule, str) or not isinstance(schedule, Collection):
+        raise SettingError(f"schedule must be 'log', a function of the step, or a list of steps, got {schedule!r}.")
+    steps = frozenset(_checked_step(step) for step in schedule)
+    if not steps:
+        raise SettingError("schedule is an empty list: no step would ever be recorded.")
+    return steps.__contains__
+
+
+def _checked_step(step: object) -> int:
+    try:
+        value = operator.index(step)  # type: ignore[arg-type]  # numpy, torch too
+    except TypeError:
+        value = -1
+    if value < 0 or isinstance(step, bool):
+        raise SettingError(f"step must be a whole number of optimiser steps, 0 or more, got {step!r}.")
+    return value
+
+
+def _checked_epoch(epoch: object) -> float:
+    value = number(epoch)
+    if value is None or not math.isfinite(value):
+        raise SettingError(f"epoch must be a finite number or None, got {epoch!r}.")
+    return value
+
+
+def _measured(name: str, metric: object) -> float:
+    value = metric() if callable(metric) else metric
+    if isinstance(value, Tensor | np.ndarray) and value.ndim and math.prod(value.shape) == 1:
+        value = value.reshape(())
+    found = number(value)
+    if found is None:
+        raise SettingError(
+            f"Metric {name!r} must be one number, or a function without arguments that returns one; got "
+            f"{type(value).__name__} {str(value)[:60]}."
+        )
+    return found
+
+
+def _state_of(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors of the unwrapped model's state_dict, contiguous on the CPU; sharing is kept where possible."""
+    state = {name: value.detach() for name, value in unwrapped(model).state_dict().items() if isinstance(value, Tensor)}
+    odd = [
+        name for name, value in state.items() if value.is_meta or value.is_quantized or value.layout != torch.strided
+    ]
+    if odd or not state:
+        what = f"meta, quantised or sparse tensors ({', '.join(map(repr, odd[:5]))})" if odd else "no tensors"
+        raise UnsupportedError(f"The state_dict of {type(model).__name__} holds {what}: there is nothing to record.")
+    return {name: value.resolve_conj().resolve_neg().cpu().contiguous() for name, value in state.items()}
+
+
+def _shared_once(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Split into tensors to write, none of which share memory, and names that are the same tensor as another."""
+    first: dict[tuple[object, ...], str] = {}
+    used: set[int] = set()
+    held: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    for name, tensor in state.items():
+        place = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape)) if tensor.numel() else (name,)
+        if place in first:
+            aliases[name] = first[place]
+            continue
+        first[place] = name
+        memory = tensor.untyped_storage().data_ptr()
+        held[name] = tensor.clone() if memory in used else tensor
+        used.add(memory)
+    return held, aliases
+
+
+def _save(tensors: dict[str, Tensor], target: Path, metadata: dict[str, str]) -> None:
+    """Write aside in the same folder, then rename: readers see the whole file or none."""
+    aside = target.with_name(f"{_TEMPORARY}{os.getpid()}-{threading.get_ident()}-{secrets.token_hex(4)}")
+    try:
+        try:
+            save_file(tensors, aside, metadata=metadata)
+        except Exception as error:  # safetensors has an error of its own for a full disk
+            if isinstance(error, OSError) or "I/O" in str(error) or "os error" in str(error):
+                raise OSError(str(error)) from error
+            raise
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder, see that it can be written, and clear what dead writers left."""
+    probe = folder / f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        for left in folder.glob(f"{_TEMPORARY}*"):
+            if time.time() - left.stat().st_mtime > _STALE:
+                left.unlink(missing_ok=True)
+    except OSError as error:
+        raise SnapshotError(
+            f"Snapshots are to be recorded in the folder {str(folder)!r}, but it cannot be written "
+            f"({error.strerror or error}). Choose another folder."
+        ) from error
+
+
+def _writes_here() -> bool:
+    """Whether this process writes: the only one, or the first of a distributed run."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return True
+    return int(distributed.get_rank()) == 0
+
+
+@contextmanager
+def _untouched(model: nn.Module) -> Iterator[None]:
+    """Put back train/eval modes and all random state: a plain pass over a loader moves torch's."""
+    modes = [(module, module.training) for module in model.modules()]
+    cpu, plain, legacy = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        torch.set_rng_state(cpu)
+        random.setstate(plain)
+        np.random.set_state(legacy)  # noqa: NPY002
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
