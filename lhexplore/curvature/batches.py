@@ -182,8 +182,6 @@ def _read(source: Iterable[Any], samples: int | None, sized: bool) -> tuple[list
 def _frozen(raw: Any, index: int) -> tuple[Any, int]:
     try:
         batch = tree_map(_private, raw)
-        if not any(True for _ in tensors(batch)) and not callable(getattr(batch, "to", None)):
-            raise DataError(f"Batch {index} holds no tensors: it is {describe(raw)}.")
         return batch, count_examples(batch)
     except DataError as error:
         raise DataError(f"Batch {index} cannot be used. {error}") from None

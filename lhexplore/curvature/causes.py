@@ -3,14 +3,25 @@
 Nothing here runs while all goes well; the second look costs a few more passes.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, LhexploreError, NotFiniteError, TooLargeError
-from .trees import describe, tensors
+from ..errors import (
+    DataError,
+    LhexploreError,
+    LossError,
+    ModelError,
+    NotFiniteError,
+    SecondDerivativeError,
+    TooLargeError,
+)
+from .trees import describe, tensors, tree_map
 
 if TYPE_CHECKING:
     from .replica import Replica
@@ -30,14 +41,18 @@ CAUSED = (
 
 def of_forward(replica: "Replica", i: int, error: Exception) -> BaseException:
     """Say on which batch a forward or loss failed."""
+    if isinstance(error, SecondDerivativeError) and (place := failing_layer(replica, replica.batch(i), live(replica))):
+        return SecondDerivativeError(f"In {place}: {error}")
     if isinstance(error, LhexploreError):
         return error
     if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
         return TooLargeError(f"The forward pass of batch {i} ran out of memory. Use smaller batches; the result stays.")
     text = (str(error).strip().splitlines() or [""])[0]
+    place = failing_layer(replica, replica.batch(i)) or "the loss"
     return DataError(
-        f"The model or loss failed on batch {i} ({describe(replica.batch(i))}, floats cast to "
-        f"{str(replica.dtype).removeprefix('torch.')}): {type(error).__name__}: {text}"
+        f"{place} failed on batch {i} ({describe(replica.batch(i))}, floats cast to "
+        f"{str(replica.dtype).removeprefix('torch.')}): {type(error).__name__}: {text} Does the same call work on "
+        "your own model? Check shapes, channel order and dtypes."
     )
 
 
@@ -69,6 +84,166 @@ def _finite(tensor: Tensor) -> bool:
     return not (tensor.is_floating_point() or tensor.is_complex()) or bool(torch.isfinite(tensor).all())
 
 
-def layers_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Modules from the innermost out, with their names."""
-    return sorted(model.named_modules(), key=lambda item: -item[0].count(".") if item[0] else 1)
+def require_graph(replica: "Replica", loss: Tensor, given: Mapping[str, Tensor]) -> None:
+    """See that a loss depends on at least one of the parameters it was computed with.
+
+    Raises:
+        ModelError: A forward that is cut off from the weights; names the first module that is.
+        LossError: A loss that makes its own tensor, or uses another model.
+    """
+    reached = leaves_behind(loss)
+    if any(id(tensor) in reached for tensor in given.values()):
+        return
+    detached = first_detached(replica)
+    if detached is not None:
+        raise ModelError(
+            f"The loss does not depend on any weight: the output of {detached} is cut off from the graph. Look for "
+            "no_grad, inference_mode, detach(), .data, .item() or numpy in its forward."
+        )
+    if loss.requires_grad:
+        raise LossError(
+            f"{replica.loss.name} does not use the model it is given, but other tensors that require a gradient. "
+            "Call its first argument, not a model from outside."
+        )
+    raise LossError(
+        f"{replica.loss.name} returned a tensor without a graph, so it cannot be differentiated. Look for detach(), "
+        ".item(), numpy, argmax or torch.tensor(...) between the model's outputs and the loss."
+    )
+
+
+def live(replica: "Replica") -> dict[str, Tensor]:
+    """All parameters as leaves that require a gradient."""
+    return {name: tensor.detach().requires_grad_() for name, tensor in replica.tensors.items()}
+
+
+def leaves_behind(tensor: Tensor) -> set[int]:
+    """Ids of the leaf tensors that a result was computed from, as far as autograd knows."""
+    if tensor.grad_fn is None:
+        return {id(tensor)} if tensor.requires_grad else set()
+    found, seen, todo = set[int](), {tensor.grad_fn}, [tensor.grad_fn]
+    while todo:
+        node = todo.pop()
+        if (variable := getattr(node, "variable", None)) is not None:
+            found.add(id(variable))
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                todo.append(following)
+    return found
+
+
+def first_detached(replica: "Replica") -> str | None:
+    """Name the first module, in the order of the forward, that has weights and gives outputs without a graph."""
+    found = list[str]()
+
+    def look(name: str, module: nn.Module, _: Any, output: Any) -> None:
+        outputs = [tensor for _, tensor in tensors(output) if tensor.is_floating_point()]
+        if outputs and not any(tensor.requires_grad for tensor in outputs) and any(module.parameters()):
+            found.append(f"{name!r} ({type(module).__name__})" if name else type(module).__name__)
+
+    with watched(replica.model, after=look):
+        replica.call(live(replica), replica.loss.value, replica.batch(0))
+    return found[0] if found else None
+
+
+@contextmanager
+def watched(
+    model: nn.Module, *, before: Callable[..., None] | None = None, after: Callable[..., None] | None = None
+) -> Iterator[None]:
+    """Call ``before(name, module, args, kwargs)`` and ``after(name, module, args, output)`` around every forward."""
+    handles = []
+    for name, module in model.named_modules():
+        if before is not None:
+            handles.append(module.register_forward_pre_hook(_bound(before, name), with_kwargs=True))
+        if after is not None:
+            handles.append(module.register_forward_hook(_bound(after, name)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _bound(function: Callable[..., None], name: str) -> Callable[..., None]:
+    return lambda *args: function(name, *args)
+
+
+def failing_layer(replica: "Replica", batch: Any, override: Mapping[str, Tensor] = MappingProxyType({})) -> str | None:
+    """Name the innermost module whose forward does not come to its end on ``batch``."""
+    open_ = list[str]()
+
+    def enter(name: str, module: nn.Module, *_: Any) -> None:
+        open_.append(f"{name!r} ({type(module).__name__})" if name else type(module).__name__)
+
+    def leave(*_: Any) -> None:
+        open_.pop()
+
+    try:
+        with watched(replica.model, before=enter, after=leave):
+            replica.call(override, replica.loss.value, batch)
+    except Exception:  # noqa: BLE001 (it failed before; only the place is asked for)
+        return open_[-1] if open_ else None
+    return None
+
+
+def of_second_derivative(replica: "Replica", batch: Any, error: BaseException) -> SecondDerivativeError:
+    """Name operation and layer of a failed second backward pass.
+
+    Every module that the forward goes through is differentiated twice alone, on the inputs it got; the first to fail
+    that has no failing part is to blame.
+    """
+    text = (str(error).strip().splitlines() or [""])[0]
+    calls = list[tuple[str, nn.Module, Any, Any]]()
+
+    def note(name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        calls.append((name, module, args, kwargs))
+
+    def is_to_blame(call: tuple[str, nn.Module, Any, Any]) -> bool:
+        _, module, args, kwargs = call
+        return not replica.call(live(replica), lambda model, _: _twice_differentiable(module, args, kwargs), batch)
+
+    with watched(replica.model, before=note):
+        replica.call({}, replica.loss.value, batch)
+    blamed = [call for call in calls if is_to_blame(call)]
+    inner = [c for c in blamed if not any(o is not c and _inside(o[0], c[0]) for o in blamed)]
+    place = "the loss" if not inner else f"{inner[0][0] or 'the model'!r} ({type(inner[0][1]).__name__})"
+    return SecondDerivativeError(
+        f"{operation(text)} in {place} has no second derivative: {text} Put an operation in its place that can be "
+        "differentiated twice, or leave the layers before it out."
+    )
+
+
+def operation(text: str) -> str:
+    """The operation that an autograd message talks about."""
+    for pattern in (r"derivative for '?(?:aten::)?(\w+)'?", r"(?:aten::|operator )(\w+)", r"function (\w+)"):
+        if match := re.search(pattern, text):
+            return match.group(1).removesuffix("_backward").strip("_")
+    return "an operation"
+
+
+def _inside(name: str, outer: str) -> bool:
+    return name != outer and (outer == "" or name.startswith(f"{outer}."))
+
+
+def _twice_differentiable(module: nn.Module, args: Any, kwargs: Any) -> bool:
+    """Whether a module alone, on these inputs, can be differentiated twice."""
+    args, kwargs = tree_map(_fresh_leaf, (args, kwargs))
+    leaves = [t for t in (*module.parameters(), *(t for _, t in tensors((args, kwargs)))) if t.requires_grad]
+    try:
+        outputs = [t for _, t in tensors(module(*args, **kwargs)) if t.is_floating_point() and t.requires_grad]
+        if not outputs or not leaves:
+            return True
+        total = torch.stack([output.square().sum() for output in outputs]).sum()
+        gradients = torch.autograd.grad(total, leaves, create_graph=True, allow_unused=True)
+        live = [gradient.sum() for gradient in gradients if gradient is not None and gradient.requires_grad]
+        if live:
+            torch.autograd.grad(torch.stack(live).sum(), leaves, allow_unused=True)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _fresh_leaf(leaf: Any) -> Any:
+    if isinstance(leaf, Tensor) and leaf.is_floating_point():
+        return leaf.detach().clone().requires_grad_()
+    return leaf

@@ -1,18 +1,262 @@
-"""Try once, on little, what every later number relies on."""
+"""Try once, on little, what every later number relies on; each row says what was seen.
 
-from typing import TYPE_CHECKING
+The products here are plain double backward passes through all parameters: slow, simple, and independent of the
+operators that the spectra use.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+
+from ..errors import DataError, LhexploreError
+from . import causes
+from .states import forked_states
+from .trees import count_examples, cut, describe, tensors
 
 if TYPE_CHECKING:
     from .replica import Replica
 
-Row = tuple[str, str, str]
+Row = tuple[str, str, str]  # name, "ok" | "note" | "error", detail
+
+SLICE = 8  # examples: enough to couple, cheap enough to try everything on
+SEEDS = (1, 2)
+# Accumulated rounding of a few thousand terms, by which two orders of the same sum may differ.
+ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4}
+# A central difference is off by step² and by rounding/step; at the best step both are near eps^(2/3).
+DIFFERENCE_STEP = {torch.float64: 6e-6, torch.float32: 5e-3}
+DIFFERENCE = {torch.float64: 1e-4, torch.float32: 5e-2}
 
 
 def check(replica: "Replica") -> tuple[Row, ...]:
-    """Rows of (name, verdict, detail)."""
+    """Go through batch, loss, layers, determinism, coupling and second derivatives; call with the guard held."""
+    little = _slice(replica)
+    rows = [_batch(replica), _loss(replica), _layers(replica), _determinism(replica, little), _effects(replica, little)]
+    rows.append(_coupling(replica, little))
+    rows += _second_derivative(replica, little)
+    return tuple(rows)
+
+
+def _slice(replica: "Replica") -> Any:
+    batch = replica.batch(0)
+    if replica.mode == "train-frozen" or count_examples(batch) <= SLICE:
+        return batch
+    try:
+        return cut(batch, 0, SLICE)
+    except DataError:  # graphs and the like: the whole batch will do
+        return batch
+
+
+def _batch(replica: "Replica") -> Row:
+    frozen = replica.batches
+    detail = f"{frozen.examples:,} examples in {replica.count} micro-batches, each {describe(replica.batch(0))}"
+    return ("batch", "ok", "; ".join((detail, *frozen.notes)))
+
+
+def _loss(replica: "Replica") -> Row:
+    form = replica.loss.identity["form"]
+    try:
+        value = replica.value()
+    except LhexploreError as error:
+        return ("loss", "error", str(error))
+    return ("loss", "ok", "; ".join((f"{replica.loss.name} as {form}: {value:.6g}", *replica.loss.notes)))
+
+
+def _layers(replica: "Replica") -> Row:
+    usable = [layer for layer in replica.layers if layer.status == "ok"]
+    skipped = [f"{layer.name}: {layer.reason}" for layer in replica.layers if layer.status != "ok"]
+    detail = f"{len(usable)} layers with {sum(layer.size for layer in usable):,} parameters"
+    return ("layers", "note" if skipped else "ok", "; ".join((detail, *(f"skipped {line}" for line in skipped))))
+
+
+def _determinism(replica: "Replica", batch: Any) -> Row:
+    """Two passes with the same and with different random numbers."""
     with torch.no_grad():
-        first, again = replica.batch_loss(0), replica.batch_loss(0)
-    same = bool(first == again)
-    return (("determinism", "ok" if same else "error", f"{float(first):.6g} twice"),)
+        first, again = float(replica.loss_on(batch)), float(replica.loss_on(batch))
+        if first != again and not _close(first, again, replica.dtype):
+            return (
+                "determinism",
+                "error",
+                f"the same pass gave {first!r} and {again!r}: the loss is no fixed function",
+            )
+        drawn = [_with_seed(replica, batch, seed) for seed in SEEDS]
+    if drawn[0] != drawn[1]:
+        place = _random_layer(replica, batch) or "the loss"
+        return (
+            "determinism",
+            "error",
+            f"{place} draws random numbers even in evaluation mode, so the loss is {drawn[0]:.6g} or {drawn[1]:.6g}. "
+            "Make it depend on self.training; until then one fixed draw is used",
+        )
+    return ("determinism", "ok", "the same pass twice gave the same loss")
+
+
+def _with_seed(replica: "Replica", batch: Any, seed: int) -> float:
+    with forked_states(seed), replica.drawing():
+        return float(replica.loss_on(batch))
+
+
+def _random_layer(replica: "Replica", batch: Any) -> str | None:
+    """The first module whose outputs differ between two draws although its inputs agree."""
+    seen: list[dict[str, tuple[list[Tensor], list[Tensor]]]] = []
+    for seed in SEEDS:
+        passed: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
+
+        def look(name: str, module: Any, args: Any, output: Any, passed: Any = passed) -> None:
+            label = f"{name!r} ({type(module).__name__})" if name else type(module).__name__
+            passed.setdefault(label, ([t.clone() for t in _all(args)], [t.clone() for t in _all(output)]))
+
+        with causes.watched(replica.model, after=look), torch.no_grad():
+            _with_seed(replica, batch, seed)
+        seen.append(passed)
+    for label, (inputs, outputs) in seen[0].items():
+        other = seen[1].get(label)
+        if other is not None and _same(inputs, other[0]) and not _same(outputs, other[1]):
+            return label
+    return None
+
+
+def _effects(replica: "Replica", batch: Any) -> Row:
+    """Whether a forward changes the weights it is given."""
+    before = {name: tensor.clone() for name, tensor in replica.tensors.items()}
+    with torch.no_grad():
+        replica.loss_on(batch)
+    moved = [name for name, tensor in replica.tensors.items() if not torch.equal(tensor, before[name])]
+    if moved:
+        return ("side effects", "error", f"the forward changes {', '.join(map(repr, moved[:3]))} in place")
+    return ("side effects", "ok", "a forward leaves the weights as they are")
+
+
+def _coupling(replica: "Replica", batch: Any) -> Row:
+    """Whether a batch's loss is the mean of its parts'."""
+    size = count_examples(batch)
+    if replica.mode == "train-frozen":
+        return ("examples", "ok", "all in one batch, as batch norms in training mode need")
+    if size < 2:
+        return ("examples", "ok", "one example a batch")
+    try:
+        parts = [cut(batch, 0, size // 2), cut(batch, size // 2, size)]
+    except DataError as error:
+        return ("examples", "note", str(error))
+    terms = [replica.loss.terms(part) for part in parts]
+    counts = [float(replica.batches.weigh(p)) if t is None else t for p, t in zip(parts, terms, strict=True)]
+    if min(counts) == 0:
+        return ("examples", "ok", "half of the first examples carry no loss term")
+    with torch.no_grad():
+        whole = float(replica.loss_on(batch))
+        split = sum(float(replica.loss_on(p)) * c for p, c in zip(parts, counts, strict=True)) / sum(counts)
+    if _close(whole, split, replica.dtype):
+        return ("examples", "ok", "a batch's loss is the mean of its parts'")
+    return (
+        "examples",
+        "note",
+        f"the loss couples the examples of a batch, or weighs them otherwise ({whole:.6g} whole, {split:.6g} in two "
+        "halves): what is shown is the mean over your loader's batches, and they must not be cut",
+    )
+
+
+def _second_derivative(replica: "Replica", batch: Any) -> list[Row]:
+    """One product through all parameters: does it exist, is it symmetric, linear, and the slope of the gradient?"""
+    name = "second derivative"
+    leaves = causes.live(replica)
+    try:
+        gradients = _gradients(replica, batch, leaves)
+        unused = [key for key, gradient in gradients.items() if gradient is None]
+        if unused and replica.moves_loss(unused):
+            cut_off = ", ".join(map(repr, unused[:3]))
+            return [
+                (name, "error", f"autograd finds no way from the loss to {cut_off}, yet moving them moves the loss")
+            ]
+        u, v = (_rademacher(leaves, seed) for seed in SEEDS)
+        hu, hv = _product(gradients, leaves, u), _product(gradients, leaves, v)
+    except LhexploreError as error:
+        return [(name, "error", str(error))]
+    except RuntimeError as error:
+        return [(name, "error", str(causes.of_second_derivative(replica, batch, error)))]
+    size = _norm(hv)
+    if not size < float("inf"):
+        return [
+            (
+                name,
+                "error",
+                "the gradient is finite and its derivative is not: look for sqrt, norm or std at 0 "
+                "(torch.autograd.detect_anomaly names the operation)",
+            )
+        ]
+    note = f"; unused: {', '.join(unused[:3])}" if unused else ""
+    rows = [(name, "ok", f"exists for {len(leaves) - len(unused)} tensors{note}")]
+    if size == 0:
+        return [*rows, ("products", "note", "the product is exactly zero: the loss is linear in all parameters")]
+    limit = ROUNDING[replica.dtype]
+    defect = abs(_dot(u, hv) - _dot(v, hu)) / (size * _norm(u))
+    rows.append(("symmetry", "ok" if defect <= limit else "error", f"|uᵀHv − vᵀHu| is {defect:.1e} of ‖Hv‖‖u‖"))
+    both = _product(gradients, leaves, {key: u[key] + 2 * v[key] for key in u})
+    wrong = _norm({key: both[key] - hu[key] - 2 * hv[key] for key in u}) / size
+    rows.append(("linearity", "ok" if wrong <= limit else "error", f"H(u + 2v) differs by {wrong:.1e} of ‖Hv‖"))
+    return [*rows, _difference(replica, batch, v, hv, size)]
+
+
+def _difference(replica: "Replica", batch: Any, v: dict[str, Tensor], hv: dict[str, Tensor], size: float) -> Row:
+    step = DIFFERENCE_STEP[replica.dtype] * max(_norm(dict(replica.tensors)), 1.0) / _norm(v)
+    ends = []
+    for sign in (1, -1):
+        moved = {key: (tensor + sign * step * v[key]).requires_grad_() for key, tensor in replica.tensors.items()}
+        ends.append(_gradients(replica, batch, moved, twice=False))
+    slope = {k: (_or_zero(ends[0][k], v[k]) - _or_zero(ends[1][k], v[k])) / (2 * step) for k in v}
+    off = _norm({key: slope[key] - hv[key] for key in v}) / size
+    verdict = "ok" if off <= DIFFERENCE[replica.dtype] else "note"
+    hint = "" if verdict == "ok" else ": kinks (ReLU, max) within the step, or rounding"
+    return ("difference", verdict, f"Hv and a central difference of gradients are {off:.1e} apart{hint}")
+
+
+def _gradients(
+    replica: "Replica", batch: Any, leaves: Mapping[str, Tensor], *, twice: bool = True
+) -> dict[str, Tensor | None]:
+    loss = replica.loss_on(batch, leaves)
+    found = torch.autograd.grad(loss, list(leaves.values()), create_graph=twice, allow_unused=True)
+    return dict(zip(leaves, found, strict=True))
+
+
+def _product(
+    gradients: Mapping[str, Tensor | None], leaves: Mapping[str, Tensor], v: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    live = [(g, v[key]) for key, g in gradients.items() if g is not None and g.requires_grad]
+    if not live:
+        return {key: torch.zeros_like(tensor) for key, tensor in leaves.items()}
+    found = torch.autograd.grad(
+        [g for g, _ in live], list(leaves.values()), [w for _, w in live], retain_graph=True, allow_unused=True
+    )
+    return {key: _or_zero(h, leaves[key]).detach() for key, h in zip(leaves, found, strict=True)}
+
+
+def _rademacher(leaves: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        key: torch.randint(0, 2, tensor.shape, generator=generator).to(tensor).mul_(2).sub_(1)
+        for key, tensor in ((key, leaf.detach()) for key, leaf in leaves.items())
+    }
+
+
+def _or_zero(tensor: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if tensor is None else tensor
+
+
+def _dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    return sum(float((a[key].double() * b[key].double()).sum()) for key in a)
+
+
+def _norm(a: Mapping[str, Tensor]) -> float:
+    return float(_dot(a, a) ** 0.5)
+
+
+def _close(a: float, b: float, dtype: torch.dtype) -> bool:
+    return abs(a - b) <= ROUNDING[dtype] * max(abs(a), abs(b))
+
+
+def _same(a: list[Tensor], b: list[Tensor]) -> bool:
+    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def _all(tree: Any) -> list[Tensor]:
+    return [tensor for _, tensor in tensors(tree)]

@@ -1,14 +1,16 @@
 """A private copy of a model: its own tensors, none of the user's hooks, no graph."""
 
 import copy
+import types
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .rebind import rebind
 from .wrappers import unwrap
 
 _HOOKS = (
@@ -25,13 +27,20 @@ _HOOKS = (
 _NEEDED_HOOKS = ("torch.nn.utils.",)
 
 
-def private_copy(model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """Copy a model so that nothing done to the copy reaches the original; returns the copy and notes.
+Twin = Callable[[Any], Any]
+
+
+def private_copy(model: nn.Module) -> tuple[nn.Module, tuple[str, ...], Twin]:
+    """Copy a model so that nothing done to the copy reaches the original.
+
+    Returns:
+        The copy, notes, and a function from parts of the original (modules, tensors) to their twins in the copy;
+        what is no part of it comes back as it is.
 
     Raises:
         ModelError: The model holds something that cannot be copied.
     """
-    model = unwrap(model)
+    original, model = model, unwrap(model)
     memo: dict[int, Any] = {}
     stripped = 0
     for module in model.modules():
@@ -48,11 +57,48 @@ def private_copy(model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
             twin = copy.deepcopy(model, memo)
     except Exception as error:
         raise ModelError(
-            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}), and lhexplore computes only on "
-            "a private copy. Remove open files, locks or generators from the module, or keep them outside it."
+            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}), and lhexplore computes on a "
+            "private copy only. Remove open files, locks or generators from the module, or keep them outside it."
         ) from error
     notes = (f"{stripped} hook{'s' * (stripped > 1)} left out on the private copy",) if stripped else ()
-    return twin, notes
+    memo[id(original)] = twin  # a compiled or data-parallel wrapper stands for the model inside
+
+    def part(value: Any) -> Any:
+        return memo.get(id(value), value)
+
+    for module in twin.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, types.FunctionType):
+                vars(module)[name] = rebind(value, part)
+    return twin, notes, part
+
+
+def private_swap(part: Twin, device: torch.device, dtype: torch.dtype) -> Twin:
+    """For what a loss function captured: parts of the model become their twins, all else a private, cast copy."""
+    copies: dict[int, tuple[Any, Any]] = {}  # the original too, so that its id stays taken
+
+    def swap(value: Any) -> Any:
+        if (twin := part(value)) is not value:
+            return twin
+        if id(value) not in copies:
+            copies[id(value)] = (value, _private(value, device, dtype))
+        return copies[id(value)][1]
+
+    return swap
+
+
+def _private(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    if isinstance(value, Tensor):
+        return cast(value.detach().clone(), device, dtype)
+    fresh, _, _ = private_copy(value)
+    fresh.eval().requires_grad_(False)
+    for module in fresh.modules():
+        for held in (module._parameters, module._buffers):
+            for tensor in held.values():
+                if tensor is not None:
+                    tensor.data = cast(tensor.data, device, dtype)
+    cast_loose_tensors(fresh, device, dtype)
+    return fresh
 
 
 def cast_loose_tensors(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:

@@ -16,6 +16,8 @@ import torch.utils.checkpoint as checkpointing
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..errors import SecondDerivativeError
+
 _LOCK = threading.RLock()
 _held = threading.local()
 _TF32 = {
@@ -25,16 +27,19 @@ _TF32 = {
 
 
 @contextmanager
-def guarded(device: torch.device, dtype: torch.dtype, *, threads: int, recurrent: bool) -> Iterator[None]:
+def guarded(
+    device: torch.device, default_dtype: torch.dtype | None, *, threads: int, recurrent: bool
+) -> Iterator[None]:
     """Hold everything that computing on a replica needs; cheap when the same thread already holds it.
 
     Args:
         device: Where the replica computes.
-        dtype: Its dtype: the default for tensors that a forward makes.
+        default_dtype: The dtype of tensors that a forward makes itself; None leaves the default alone, which other
+            threads see as well.
         threads: How many threads torch may use inside.
         recurrent: Whether the model has recurrent layers, which cuDNN cannot differentiate twice.
     """
-    settings = (device, dtype, threads, recurrent)
+    settings = (device, default_dtype, threads, recurrent)
     if getattr(_held, "settings", None) == settings:
         with torch.inference_mode(False), torch.enable_grad():
             yield
@@ -49,7 +54,8 @@ def guarded(device: torch.device, dtype: torch.dtype, *, threads: int, recurrent
             stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device() != torch.device("cpu"):
             stack.enter_context(torch.device(device))  # the user's own default device would pull new tensors away
-        _switch(stack, torch.get_default_dtype, torch.set_default_dtype, dtype)
+        if default_dtype is not None:
+            _switch(stack, torch.get_default_dtype, torch.set_default_dtype, default_dtype)
         _switch(stack, torch.get_num_threads, torch.set_num_threads, threads)
         _switch(stack, torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled, False)
         if recurrent and device.type == "cuda":
@@ -95,17 +101,34 @@ def _cudnn_flags() -> dict[str, Any]:
 
 
 def _keep_activations(stack: ExitStack) -> None:
-    """Let ``checkpoint(..., use_reentrant=False)`` keep its activations instead of recomputing them.
+    """Let ``checkpoint(..., use_reentrant=False)`` keep its activations, and refuse the reentrant kind.
 
-    The recomputation would run in a later backward pass, when the replica's module no longer holds the tensors that
-    are differentiated, and its second derivatives would silently belong to constants.
+    The first would recompute in a later backward pass, when the replica's module no longer holds the tensors that are
+    differentiated, so that its second derivatives silently belong to constants. The second has none at all: its
+    gradients come out as missing, which looks like a Hessian of zero.
     """
-    name = "_checkpoint_without_reentrant_generator"
-    original = getattr(checkpointing, name, None)
-    if original is not None:  # a private name of torch: where it is gone, the check of second derivatives decides
-        stack.callback(setattr, checkpointing, name, original)
-        setattr(checkpointing, name, _once)
+    for name, stand_in in (
+        ("_checkpoint_without_reentrant_generator", _once),
+        ("CheckpointFunction", _Reentrant),
+    ):
+        original = getattr(checkpointing, name, None)
+        if original is not None:  # private names of torch: where they are gone, the check of second derivatives decides
+            stack.callback(setattr, checkpointing, name, original)
+            setattr(checkpointing, name, stand_in)
 
 
 def _once(*_: Any, **__: Any) -> Iterator[None]:
     yield
+
+
+class _Reentrant:
+    """Stands in for torch's reentrant checkpoint function."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return function(*args)
+        raise SecondDerivativeError(
+            "Reentrant activation checkpointing has no second derivative. Use checkpoint(..., use_reentrant=False), "
+            "which gives the same function, or switch checkpointing off."
+        )

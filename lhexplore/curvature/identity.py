@@ -72,7 +72,7 @@ def _module(module: nn.Module, depth: int) -> dict[str, Any]:
     attributes = {
         name: value
         for name, value in sorted(vars(module).items())
-        if not name.startswith("_") and name != "training" and isinstance(value, _PLAIN + (list, tuple))
+        if not name.startswith("_") and name != "training" and isinstance(value, (*_PLAIN, list, tuple))
     }
     identity: dict[str, Any] = {"class": _qualified(type(module)), "attributes": identify(attributes, depth)}
     if state := {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}:

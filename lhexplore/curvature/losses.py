@@ -11,15 +11,15 @@ class weights, masked labels and ragged batches come out as on the whole data at
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import LossError
+from ..errors import DataError, LossError
 from .identity import identify
 from .trees import describe
 
@@ -47,7 +47,7 @@ class Loss(Protocol):
     def to(self, device: torch.device, dtype: torch.dtype) -> "Loss": ...
 
 
-def as_loss(loss: Any, model: ModelCall, batch: Any) -> Loss:
+def as_loss(loss: Any, model: ModelCall, batch: Any, private: Any = None) -> Loss:
     """Decide which of the three forms ``loss`` has.
 
     An ``nn.Module`` and torch's own loss functions are criteria; None stands for ``model(**batch).loss``. Any other
@@ -59,6 +59,7 @@ def as_loss(loss: Any, model: ModelCall, batch: Any) -> Loss:
         loss: What the user gave.
         model: Called during the trial; must not be the user's own module.
         batch: One batch on the device and in the dtype of ``model``.
+        private: Called in place of ``loss``: the same function with copies of what it captured.
 
     Raises:
         LossError: None of the forms works; what was tried and how it failed.
@@ -83,9 +84,10 @@ def as_loss(loss: Any, model: ModelCall, batch: Any) -> Loss:
             "(outputs, targets) or (model, batch)."
         )
     says_so = names is not None and (names[0].lower() in _GENERAL_NAMES or names[1].lower() == "batch")
+    private = loss if private is None else private
     if says_so or not _is_pair(batch):
-        return GeneralLoss(loss)
-    return _tried(loss, model, batch)
+        return _general(loss, private)
+    return _tried(loss, private, model, batch)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +98,7 @@ class CriterionLoss:
     name: str
     identity: dict[str, Any]
     count: Callable[[Any], float] | None = None  # loss terms of the targets, where the criterion is known
+    ignored: int | None = None  # the label that is left out; None where labels are no classes
     notes: tuple[str, ...] = ()
     splits: bool = True
 
@@ -125,7 +128,27 @@ class CriterionLoss:
                 for key, value in criterion.keywords.items()
             }
             criterion = functools.partial(criterion.func, *criterion.args, **moved)
-        return CriterionLoss(criterion, self.name, self.identity, self.count, self.notes, self.splits)
+        return replace(self, criterion=criterion)
+
+    def check_labels(self, outputs: Any, batches: Sequence[Any]) -> None:
+        """Compare class labels with the number of outputs, on the CPU: on a GPU a bad label ends the process.
+
+        Raises:
+            DataError: A label without an output.
+        """
+        if self.ignored is None or not isinstance(outputs, Tensor) or outputs.dim() == 0:
+            return
+        classes = outputs.shape[1] if outputs.dim() > 1 else outputs.shape[0]
+        for index, batch in enumerate(batches):
+            target = pair(batch)[1]
+            if not isinstance(target, Tensor) or target.is_floating_point():
+                continue
+            labels = target[target != self.ignored]
+            if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= classes):
+                raise DataError(
+                    f"Labels in batch {index} run from {int(labels.min())} to {int(labels.max())}, but the model has "
+                    f"{classes} outputs (labels 0 to {classes - 1}). Is ignore_index missing?"
+                )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,15 +156,10 @@ class GeneralLoss:
     """``loss(model, batch)``, taken as the mean over the batch's terms."""
 
     function: Callable[[Any, Any], Any]
-    name: str = ""
-    identity: dict[str, Any] = field(default_factory=dict)
+    name: str
+    identity: dict[str, Any]
     notes: tuple[str, ...] = ()
     splits: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            object.__setattr__(self, "name", _name(self.function))
-            object.__setattr__(self, "identity", {"form": "loss(model, batch)", "loss": identify(self.function)})
 
     def value(self, model_call: ModelCall, batch: Any) -> Any:
         return self.function(model_call, batch)
@@ -214,9 +232,9 @@ def _criterion(loss: Any, batch: Any) -> CriterionLoss:
     pair(batch)
     identity = {"form": "criterion(model(x), y)", "loss": identify(loss)}
     name, notes = _name(loss), list[str]()
-    count = _counter(loss)
+    count, ignored = _counter(loss), _ignored(loss)
     if isinstance(loss, nn.Module):
-        loss = copy.deepcopy(loss).requires_grad_(False)
+        loss = copy.deepcopy(loss).requires_grad_(False).eval()
         if any(True for _ in loss.parameters()):
             notes.append(f"{name} has parameters of its own: they are constants here")
         if getattr(loss, "reduction", None) in _MEANS:
@@ -225,17 +243,25 @@ def _criterion(loss: Any, batch: Any) -> CriterionLoss:
     elif isinstance(loss, functools.partial) and loss.keywords.get("reduction") in _MEANS:
         notes.append(f"{name} has reduction={loss.keywords['reduction']!r}: the mean over its terms is used")
         loss = functools.partial(loss.func, *loss.args, **{**loss.keywords, "reduction": "mean"})
-    return CriterionLoss(loss, name, identity, count, tuple(notes))
+    return CriterionLoss(loss, name, identity, count, ignored, tuple(notes))
 
 
-def _tried(loss: Callable[[Any, Any], Any], model: ModelCall, batch: Any) -> Loss:
+def _general(loss: Any, private: Any) -> GeneralLoss:
+    return GeneralLoss(private, _name(loss), {"form": "loss(model, batch)", "loss": identify(loss)})
+
+
+def _tried(loss: Any, private: Any, model: ModelCall, batch: Any) -> Loss:
     failures = list[str]()
-    for form, candidate in (("loss(model, batch)", GeneralLoss(loss)), ("criterion(model(x), y)", None)):
-        candidate = candidate or _criterion(loss, batch)
+    candidates: list[tuple[str, Callable[[], Loss]]] = [
+        ("loss(model, batch)", lambda: _general(loss, private)),
+        ("criterion(model(x), y)", lambda: replace(_criterion(loss, batch), criterion=private)),
+    ]
+    for form, make in candidates:
+        candidate = make()
         try:
             candidate.value(model, batch)
         except Exception as error:  # noqa: BLE001 (the user's code: whatever it raises tells that the form is another)
-            failures.append(f"as {form}: {type(error).__name__}: {error}")
+            failures.append(f"as {form}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
         else:
             return candidate
     raise LossError(
@@ -262,17 +288,7 @@ _CLASSES: dict[type[nn.Module], Callable[..., Tensor]] = {nn.CrossEntropyLoss: F
 
 def _counter(loss: Any) -> Callable[[Tensor], float] | None:
     """How this criterion counts its terms from the targets alone, or None if it is not one of torch's."""
-    options: Mapping[str, Any]
-    if isinstance(loss, nn.Module):
-        kind = next(
-            (k for k in (*_ELEMENTWISE, *_CLASSES) if isinstance(loss, k) and type(loss).forward is k.forward), None
-        )
-        function = {**_ELEMENTWISE, **_CLASSES}.get(kind) if kind else None
-        names = ("weight", "ignore_index", "reduction")
-        options = {name: getattr(loss, name) for name in names if hasattr(loss, name)}
-    else:
-        function = _torch_function(loss)
-        options = loss.keywords if isinstance(loss, functools.partial) else {}
+    function, options = _known_function(loss)
     if options.get("reduction") == "batchmean":
         return lambda target: float(target.shape[0])
     if function in _ELEMENTWISE.values():
@@ -282,6 +298,21 @@ def _counter(loss: Any) -> Callable[[Tensor], float] | None:
             _class_terms, weight=options.get("weight"), ignore_index=options.get("ignore_index", -100)
         )
     return None
+
+
+def _ignored(loss: Any) -> int | None:
+    function, options = _known_function(loss)
+    return int(options.get("ignore_index", -100)) if function in _CLASSES.values() else None
+
+
+def _known_function(loss: Any) -> tuple[Callable[..., Any] | None, Mapping[str, Any]]:
+    """The function of torch that a criterion calls, and the options it calls it with."""
+    if not isinstance(loss, nn.Module):
+        return _torch_function(loss), loss.keywords if isinstance(loss, functools.partial) else {}
+    known = {**_ELEMENTWISE, **_CLASSES}
+    kind = next((k for k in known if isinstance(loss, k) and type(loss).forward is k.forward), None)
+    names = ("weight", "ignore_index", "reduction")
+    return (known[kind] if kind else None), {name: getattr(loss, name) for name in names if hasattr(loss, name)}
 
 
 def _class_terms(target: Tensor, *, weight: Tensor | None, ignore_index: int) -> float:

@@ -15,7 +15,7 @@ def forked_states(seed: int) -> Iterator[None]:
     CUDA states are touched only where CUDA is already in use: asking would otherwise start it.
     """
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    cuda = torch.cuda.get_rng_state_all() if _cuda_in_use() else None
     try:
         torch.default_generator.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
@@ -29,3 +29,22 @@ def forked_states(seed: int) -> Iterator[None]:
         random.setstate(python_state)
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
+
+
+class Draws:
+    """Tells whether anything was drawn from the CPU's global random states since it was made."""
+
+    def __init__(self) -> None:
+        self._before = _cpu_states()
+
+    def __bool__(self) -> bool:
+        return any(now != before for now, before in zip(_cpu_states(), self._before, strict=True))
+
+
+def _cpu_states() -> tuple[object, ...]:
+    _, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().numpy().tobytes(), np.asarray(keys).tobytes(), rest, random.getstate()
+
+
+def _cuda_in_use() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

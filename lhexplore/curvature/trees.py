@@ -25,8 +25,8 @@ def tree_map(function: Leaf, tree: Any) -> Any:
         )
     if isinstance(tree, Mapping):
         return _rebuilt_mapping(tree, {key: tree_map(function, value) for key, value in tree.items()})
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return tree._replace(**{name: tree_map(function, getattr(tree, name)) for name in tree._fields})
+    if (fields := _fields(tree)) is not None:
+        return _replaced(tree, {name: tree_map(function, getattr(tree, name)) for name in fields})
     if isinstance(tree, list | tuple):
         return type(tree)([tree_map(function, item) for item in tree])
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
@@ -43,8 +43,8 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from leaves(value, f"{path}[{key!r}]")
-    elif isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        for name in tree._fields:
+    elif (fields := _fields(tree)) is not None:
+        for name in fields:
             yield from leaves(getattr(tree, name), f"{path}.{name}")
     elif isinstance(tree, list | tuple):
         for index, item in enumerate(tree):
@@ -159,13 +159,22 @@ def _cut(part: Leaf, tree: Any) -> Any:
         return taken
     if isinstance(tree, Mapping):
         return _rebuilt_mapping(tree, {key: _cut(part, value) for key, value in tree.items()})
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return tree._replace(**{name: _cut(part, getattr(tree, name)) for name in tree._fields})
+    if (fields := _fields(tree)) is not None:
+        return _replaced(tree, {name: _cut(part, getattr(tree, name)) for name in fields})
     if isinstance(tree, list | tuple):
         return type(tree)([_cut(part, item) for item in tree])
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         return _with_attributes(tree, {f.name: _cut(part, getattr(tree, f.name)) for f in dataclasses.fields(tree)})
     return tree
+
+
+def _fields(tree: Any) -> tuple[str, ...] | None:
+    """Field names of a named tuple."""
+    return getattr(tree, "_fields", None) if isinstance(tree, tuple) else None
+
+
+def _replaced(tree: Any, values: dict[str, Any]) -> Any:
+    return tree._replace(**values)
 
 
 def _rebuilt_mapping(old: Mapping[Any, Any], new: dict[Any, Any]) -> Any:
