@@ -58,7 +58,7 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     demo.add_argument("--model", choices=("conv", "dense"), default="conv", help="default: %(default)s")
     demo.add_argument("--steps", type=int, default=2048, help="optimiser steps (default: %(default)s)")
-    demo.add_argument("--samples", type=int, default=512, help="images per Hessian (default: %(default)s)")
+    demo.add_argument("--samples", type=int, default=256, help="images per Hessian (default: %(default)s)")
     demo.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     demo.add_argument("--device", default="cpu", help="cpu, cuda, auto, … (default: %(default)s)")
     demo.add_argument("--cache", metavar="FOLDER", default=True, help="instead of your cache folder")

@@ -1,5 +1,6 @@
 """Real handwritten digits: 1,797 images of 8 × 8 pixels that come with scikit-learn, split the same way every time."""
 
+import random
 from typing import NamedTuple
 
 import torch
@@ -24,13 +25,15 @@ def load_split() -> tuple[Split, Split]:
     Raises:
         UnsupportedError: scikit-learn is not installed.
     """
+    state = random.getstate()  # importing scikit-learn imports rich, which draws a random number
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
         raise UnsupportedError(
             "The digits come with scikit-learn, which is not installed. Run: pip install 'lhexplore[demo]'"
         ) from error
-
+    finally:
+        random.setstate(state)
     data = load_digits()
     images = torch.from_numpy(data.data / 16).reshape(-1, 1, 8, 8)
     labels = torch.from_numpy(data.target).long()

@@ -7,6 +7,7 @@ import weakref
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -14,7 +15,7 @@ from ..digests import digest_json
 from ..errors import SettingError, StoreError
 from ..session import Session
 from ..snapshots import Snapshots
-from ..store import default_folder
+from ..store import DirectoryStore, open_store
 from .images import Split, load_split
 from .networks import NETWORKS, build
 from .training import train
@@ -23,12 +24,13 @@ RECIPE = 1  # grows when the same settings would train other weights
 CARD = "run.json"  # lies in the folder of a finished run and says what it is
 
 
+@torch.inference_mode(False)  # tensors made in inference mode could not be trained on
 def digits(
     *,
     model: Literal["conv", "dense"] = "conv",
     steps: int = 2048,
     seed: int = 0,
-    samples: int | None = 512,
+    samples: int | None = 256,
     snapshots_folder: str | Path | None = None,
     cache: bool | str | Path = True,
     device: str = "cpu",
@@ -41,7 +43,7 @@ def digits(
 
     Args:
         model: "conv" (two convolutions, two linear layers) or "dense" (three linear layers).
-        steps: optimiser steps with 64 images each; snapshots are taken at 0, 1, 2, 4, 8, … up to ``steps``.
+        steps: optimiser steps with 64 images each; snapshots are taken at 0, 1, 2, 4, 8, … and the last.
         seed: of the first weights and of the order of the images.
         samples: how many training images (and held-out images) the Hessians are averaged over; None for all.
         snapshots_folder: where the run is recorded; None for a folder of its own in the cache.
@@ -57,8 +59,7 @@ def digits(
     if not isinstance(steps, int) or steps < 1:
         raise SettingError(f"steps must be a whole number from 1 up; got {steps!r}.")
     settings = {"recipe": RECIPE, "model": model, "steps": steps, "seed": seed}
-    temporary = snapshots_folder is None and cache is False
-    folder = _folder(settings, snapshots_folder, cache)
+    folder, temporary = _folder(settings, snapshots_folder, cache)
     network, (data, held_out) = build(model), load_split()
     if not _finished(folder, settings):
         _record(network, data, held_out, folder, settings)
@@ -83,14 +84,15 @@ def _loader(split: Split) -> DataLoader[Any]:
     return DataLoader(TensorDataset(split.images.float(), split.labels), batch_size=256)
 
 
-def _folder(settings: dict[str, Any], wanted: str | Path | None, cache: bool | str | Path) -> Path:
+def _folder(settings: dict[str, Any], wanted: str | Path | None, cache: bool | str | Path) -> tuple[Path, bool]:
+    """Choose where the run is recorded, and say whether that is to be removed with the session."""
     if wanted is not None:
-        return Path(wanted)
+        return Path(wanted).expanduser(), False
     name = f"digits-{settings['model']}-{digest_json(settings)[:12]}"
-    if cache is False:
-        return Path(tempfile.mkdtemp(prefix="lhexplore-")) / name
-    root = default_folder() if cache is True else Path(cache)
-    return root / "demo" / name
+    store = open_store(cache)
+    if isinstance(store, DirectoryStore):
+        return store.path / "demo" / name, False
+    return Path(tempfile.mkdtemp(prefix="lhexplore-")) / name, True
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> bool:

@@ -49,7 +49,7 @@ def _say_what_was_trained(session: Session) -> None:
 
 
 def table(session: Session, blocks: list[str]) -> Table:
-    """One row per layer, and one for the whole network: the curvature at the last snapshot, and what follows from it."""
+    """One row per layer, and one for the whole network: the curvature at the last snapshot and what follows."""
     return Table([_row(session, block) for block in (*blocks, None)])
 
 
