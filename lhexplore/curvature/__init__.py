@@ -1,8 +1,27 @@
 """From model and data to spectra: the one room that knows torch's autograd."""
 
 from .batches import Batches, freeze
+from .engine import measure
 from .layers import Layer, find_layer, list_layers, whole_network
 from .losses import Loss, as_loss
+from .operators import LayerGGN, LayerHessian
+from .planner import BATCHED_COLUMN, Choice, choose
 from .replica import Replica
 
-__all__ = ["Batches", "Layer", "Loss", "Replica", "as_loss", "find_layer", "freeze", "list_layers", "whole_network"]
+__all__ = [
+    "BATCHED_COLUMN",
+    "Batches",
+    "Choice",
+    "Layer",
+    "LayerGGN",
+    "LayerHessian",
+    "Loss",
+    "Replica",
+    "as_loss",
+    "choose",
+    "find_layer",
+    "freeze",
+    "list_layers",
+    "measure",
+    "whole_network",
+]

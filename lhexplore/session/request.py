@@ -14,7 +14,7 @@ class Request:
     """One spectrum: which block (None: the whole network), at which snapshot (a label), and how."""
 
     layer: str | None
-    snapshot: str | int
+    snapshot: str
     method: str = "auto"
     curvature: str | None = None  # None: as the session says
     split: str = "data"

@@ -1,5 +1,6 @@
 """The one object users make: a model, its data and its snapshots, joined to spectra that are computed once."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..curvature import Batches, Choice, Layer, Replica, choose, find_layer, freeze, list_layers, measure, whole_network
+from ..curvature import (
+    BATCHED_COLUMN,
+    Batches,
+    Choice,
+    Layer,
+    LayerHessian,
+    Replica,
+    choose,
+    find_layer,
+    freeze,
+    list_layers,
+    measure,
+    whole_network,
+)
 from ..diagnosis import Diagnosis, diagnose
 from ..errors import (
     ClosedError,
@@ -110,7 +124,8 @@ class Session:
         self._lane = threading.RLock()  # one lane computes; also guards what is remembered below
         self._loaded: dict[str, str] = {}  # split -> label of the weights in its replica
         self._keys: dict[Request, str] = {}
-        self._pace: dict[tuple[int, str], float] = {}  # (size, method) -> seconds a product took
+        self._pace: dict[tuple[str | None, str], float] = {}  # (layer, method) -> seconds a product took
+        self._product = float("nan")  # seconds of one product with the whole network, once measured
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
         self._failures: dict[tuple[str | None, str], str] = {}
         self._closed = False
@@ -249,9 +264,10 @@ class Session:
     ) -> Table:
         """Say what would be computed: method, products, seconds, bytes, and what is cached already.
 
-        Times one gradient on the frozen data, nothing more.
+        Times one product with the whole network on the frozen data, nothing more.
         """
         self._open()
+        self.calibrate()
         return tables.plan(self, self._grid(layers, snapshots))
 
     def check(self) -> Table:
@@ -461,7 +477,7 @@ class Session:
         self._store.put(self._key(request), spectrum)
         self._failures.pop((request.layer, str(request.snapshot)), None)
         if spectrum.products:
-            self._pace[spectrum.size, self.choice(request).method] = spectrum.seconds / spectrum.products
+            self._pace[request.layer, self.choice(request).method] = spectrum.seconds / spectrum.products
 
     def _at(self, split: str, snapshot: Snapshot) -> Replica:
         """The replica of ``split`` with the weights of ``snapshot`` in it; call with the lane held."""
@@ -509,12 +525,24 @@ class Session:
         return names
 
     def seconds(self, request: Request) -> float:
-        """Predicted seconds of a request, from what was measured of blocks of the same size and method."""
+        """Predicted seconds of a request, from the layer's earlier spectra, else :meth:`calibrate`; NaN before both."""
         choice = self.choice(request)
-        pace = self._pace.get((self._layer(request.layer).size, choice.method))
-        if pace is None and self._pace:
-            pace = sum(self._pace.values()) / len(self._pace)
-        return float("nan") if pace is None else pace * choice.products
+        pace = self._pace.get((request.layer, choice.method))
+        if pace is None:
+            pace = self._product * (BATCHED_COLUMN if choice.method == "dense" else 1)
+        return pace * choice.products
+
+    def calibrate(self) -> None:
+        """Time one product with the whole network, unless that was done: what predictions rest on at first."""
+        if not math.isnan(self._product):
+            return
+        with self._lane:
+            op = LayerHessian(self._at("data", self._first_usable()), whole_network(self._layers))
+            vector = torch.ones(op.size, dtype=op.dtype, device=op.device)
+            op.matvec(vector)  # builds the graph; only the product itself is repeated later
+            began = time.perf_counter()
+            op.matvec(vector)
+            self._product = time.perf_counter() - began
 
     def _fill(self, wanted: list[Request]) -> Iterator[Progress]:
         began, first = time.perf_counter(), None

@@ -19,7 +19,7 @@ KINDS = {"dense": "eigenvalue", "factor": "eigenvalue", "lanczos": "ritz value"}
 
 def plan(session: "Session", wanted: Sequence[Request]) -> Table:
     """Method, products, seconds, bytes and whether it is cached, per wanted block."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for request in wanted:
         choice = session.choice(request)
         cached = session.cached_request(request)
@@ -72,7 +72,9 @@ def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], 
             continue
         losses = {name: value for name, value in session.losses(snapshot.label).items() if name not in place}
         whole = session.cached(None, snapshot.label)
-        blocks = [(None, "whole network", whole.size, "ok", "")] if whole is not None else []
+        blocks: list[tuple[str | None, str, int, str, str]] = (
+            [(None, "whole network", whole.size, "ok", "")] if whole is not None else []
+        )
         blocks += [(layer.name, layer.name, layer.size, layer.status, layer.reason) for layer in session.layers]
         for name, shown, size, status, reason in blocks:
             row = {**place, "layer": shown, "size": size}

@@ -382,19 +382,23 @@ def nan_loss(model, batch):
 @pytest.mark.parametrize(
     ("make", "kind", "says"),
     [
-        (lambda m, d: lh.Session(m, [], nn.CrossEntropyLoss()), errors.EmptyDataError, "loader"),
+        (lambda m, d: lh.Session(m, [], nn.CrossEntropyLoss()), errors.EmptyDataError, "no batch"),
         (lambda m, d: lh.Session("model", d, nn.CrossEntropyLoss()), errors.SettingError, "nn.Module"),
         (lambda m, d: lh.Session(nn.ReLU(), d, nn.CrossEntropyLoss()), errors.ModelError, "parameter"),
         (lambda m, d: lh.Session(m, d, lambda model, b: None).spectrum("0"), errors.LossError, "None"),
         (
             lambda m, d: lh.Session(m, d, lambda model, b: model(b[0]).sum(1)).spectrum("0"),
             errors.LossError,
-            "scalar",
+            "one real number",
         ),
         (lambda m, d: lh.Session(m, d, nan_loss).spectrum("0"), errors.LhexploreError, "(?i)nan|finite"),
         (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss()).spectrum("00"), errors.UnknownLayerError, "mean '0'"),
-        (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss()).spectrum("0", "x"), errors.UnknownSnapshotError, ""),
-        (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss()).spectrum("0", 7), errors.UnknownSnapshotError, ""),
+        (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss()).spectrum("0", "x"), errors.UnknownSnapshotError, "now"),
+        (
+            lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss()).spectrum("0", 7),
+            errors.UnknownSnapshotError,
+            "no snapshot 7",
+        ),
         (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss()).spectrum("0", method="x"), errors.SettingError, "dense"),
         (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss()).spectrum("0", steps=0), errors.SettingError, "steps"),
         (
@@ -408,7 +412,7 @@ def nan_loss(model, batch):
         (
             lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss(), snapshots=[{"w": torch.ones(1)}]).spectrum("0"),
             errors.SnapshotError,
-            "",
+            "fit",
         ),
     ],
 )
