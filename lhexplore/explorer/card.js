@@ -8,13 +8,14 @@ function element(tag, name, parent, text) {
   return made;
 }
 
-function render({ model, el }) {
+async function render({ model, el }) {
   const card = element("section", "lhx-card", el);
   card.tabIndex = 0; // long cards scroll, also by keyboard
   card.dataset.lmSuppressShortcuts = "true";
   card.setAttribute("aria-label", "Diagnosis of the spectrum");
   let texts = [];
   let shown = "";
+  let opened = false;
 
   const parse = () => {
     texts = JSON.parse(model.get("texts"));
@@ -22,7 +23,7 @@ function render({ model, el }) {
   };
 
   const update = () => {
-    const text = texts[model.get("frame")];
+    const text = texts[frame.get()];
     const now = JSON.stringify(text ?? null);
     if (now === shown) return; // leave selection and scroll position alone
     shown = now;
@@ -56,7 +57,6 @@ function render({ model, el }) {
     card.scrollTop = before;
   };
 
-  let opened = false;
   const findings = (text) => {
     element("div", "lhx-findings-title", card, "Findings");
     if (text.message) element("p", "lhx-card-message", card, text.message);
@@ -74,12 +74,12 @@ function render({ model, el }) {
     }
   };
 
+  const frame = await frameOf(model, afterPaint(update));
   model.on("change:texts", parse);
-  model.on("change:frame", update);
   parse();
   return () => {
     model.off("change:texts", parse);
-    model.off("change:frame", update);
+    frame.stop();
   };
 }
 

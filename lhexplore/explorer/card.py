@@ -3,26 +3,23 @@
 import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import traitlets as t
-from anywidget import AnyWidget
 
 from ..diagnosis import Diagnosis, Hesd
 from ..spectrum import Spectrum, Step
 from .axes import short
+from .framed import Framed, script
 
-_HERE = Path(__file__).parent
 Text = dict[str, Any]  # what card.js shows of one snapshot; only text, never markup
 
 
-class Card(AnyWidget):  # type: ignore[misc]
+class Card(Framed):
     """Shows one text per snapshot; ``frame`` says which."""
 
-    _esm = t.Unicode((_HERE / "card.js").read_text("utf-8")).tag(sync=True)
+    _esm = script("card.js")
     texts = t.Unicode("[]", help="JSON text: one card per snapshot.").tag(sync=True)
-    frame = t.Int(0).tag(sync=True)
 
     def show(self, cards: Sequence[Text]) -> None:
         """Show these cards, one per snapshot."""
@@ -83,7 +80,7 @@ def numbers(spectrum: Spectrum, hesd: Hesd) -> list[list[str]]:
     """Rows of the card: name, value with its error, what it means."""
     low, high = hesd.interval
     ct = short(hesd.ct)
-    if not math.isnan(low) and low != high:
+    if not math.isnan(low) and not short(low) == ct == short(high):
         ct += f" ({short(low)} … {short(high)})"
     stderr = spectrum.trace_stderr
     return [

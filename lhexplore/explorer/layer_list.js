@@ -20,7 +20,7 @@ function element(tag, name, parent) {
   return made;
 }
 
-function render({ model, el }) {
+async function render({ model, el }) {
   const box = element("div", "lhx-layers", el);
   box.setAttribute("role", "listbox");
   box.setAttribute("aria-label", "Layers");
@@ -63,7 +63,7 @@ function render({ model, el }) {
     const legend = JSON.parse(model.get("legend"));
     const quantity = model.get("quantity");
     parts.forEach(({ option, mark, fill, bar, number }, i) => {
-      const at = i * count + model.get("frame");
+      const at = i * count + frame.get();
       const known = !Number.isNaN(shares[at]);
       const [symbol, word, kind] = legend[marks[at]] ?? ["", "", "unknown"];
       fill.style.width = known ? `${(100 * shares[at]).toFixed(1)}%` : "0";
@@ -113,13 +113,17 @@ function render({ model, el }) {
   });
 
   const handlers = {
-    "change:rows": build, "change:selected": select, "change:frame": update,
+    "change:rows": build, "change:selected": select,
     "change:shares": update, "change:numbers": update, "change:marks": update, "change:legend": update,
     "change:quantity": update,
   };
+  const frame = await frameOf(model, afterPaint(update));
   for (const [name, handler] of Object.entries(handlers)) model.on(name, handler);
   build();
-  return () => { for (const [name, handler] of Object.entries(handlers)) model.off(name, handler); };
+  return () => {
+    frame.stop();
+    for (const [name, handler] of Object.entries(handlers)) model.off(name, handler);
+  };
 }
 
 export default { render };

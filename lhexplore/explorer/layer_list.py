@@ -2,29 +2,27 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import traitlets as t
-from anywidget import AnyWidget
 from jaxtyping import Float
 from numpy import ndarray
 
+from .framed import Framed, script
 from .state import Entry
 
-_HERE = Path(__file__).parent
 UNKNOWN = 255  # index of a mark that is not known
 
 
-class LayerList(AnyWidget):  # type: ignore[misc]
+class LayerList(Framed):
     """A list box driven by mouse or arrow keys; names are shown as text, whatever they contain.
 
     ``shares``, ``numbers`` and ``marks`` hold one row per entry and one column per snapshot, as bytes, so that
     moving ``frame`` in the browser is enough to bring all rows up to date.
     """
 
-    _esm = t.Unicode((_HERE / "layer_list.js").read_text("utf-8")).tag(sync=True)
+    _esm = script("layer_list.js")
     rows = t.Unicode("[]", help="JSON text: name, size, kind, usable and reason of every entry.").tag(sync=True)
     legend = t.Unicode("[]", help="JSON text: symbol, word and kind of every mark.").tag(sync=True)
     quantity = t.Unicode("", help="What the bars show, in words.").tag(sync=True)
@@ -33,7 +31,6 @@ class LayerList(AnyWidget):  # type: ignore[misc]
     numbers = t.Bytes(b"", help="The metric itself, float32; NaN: not known.").tag(sync=True)
     marks = t.Bytes(b"", help="Index into the legend, uint8; 255: not known.").tag(sync=True)
     selected = t.Int(0, help="Which entry is chosen.").tag(sync=True)
-    frame = t.Int(0).tag(sync=True)
 
     def describe(self, entries: Sequence[Entry]) -> None:
         """Say which entries there are."""

@@ -10,8 +10,8 @@ RATE = 0.2  # seconds between two paintings: five a second look live, more only 
 class Painter:
     """Call ``paint`` in a thread of its own after :meth:`ask`, at most every ``rate`` seconds.
 
-    Asking twice before that paints once. A slow painting is followed by a rest three times as long, so that it never takes the kernel for itself. No thread
-    lives while nothing is to be painted.
+    Asking twice before that paints once. A slow painting is followed by a rest three times as long, so that it never
+    takes the kernel for itself. No thread lives while nothing is to be painted.
     """
 
     def __init__(self, paint: Callable[[], None], *, rate: float = RATE) -> None:

@@ -7,13 +7,16 @@ function bokehJS(model) {
   if (found()) return Promise.resolve(found());
   const loading = (window.__lhxBokeh ??= {});
   return (loading[version] ??= new Promise((resolve, reject) => {
+    const fail = (text) => { delete loading[version]; reject(new Error(text)); };
+    const patience = setTimeout(() => fail("no kernel answered; run the cell again"), 60000);
     const heard = (message, buffers) => {
       if (message?.kind !== "bokehjs") return;
       model.off("msg:custom", heard);
+      clearTimeout(patience);
       const script = document.createElement("script");
       script.src = URL.createObjectURL(new Blob(buffers, { type: "text/javascript" }));
       script.onload = () => { URL.revokeObjectURL(script.src); resolve(found()); };
-      script.onerror = () => { delete loading[version]; reject(new Error("BokehJS could not be started")); };
+      script.onerror = () => fail("BokehJS could not be started");
       document.head.append(script);
     };
     model.on("msg:custom", heard);
@@ -45,24 +48,36 @@ async function render({ model, el }) {
   figure.setAttribute("role", "img");
   el.append(figure);
 
+  let frame = { get: () => 0, stop: () => {} };
+  let sentences = [];
   let Bokeh, doc = null, block = null, spec = null, removed = false, queue = Promise.resolve();
   const view = Math.random().toString(36).slice(2);
 
   const speak = () => {
-    const sentence = JSON.parse(model.get("sentences"))[model.get("frame")] ?? "";
+    const sentence = sentences[frame.get()] ?? "";
     figure.setAttribute("aria-label", [model.get("name"), sentence].filter(Boolean).join(": "));
   };
+  const speakLater = afterPaint(speak);
   const unpack = () => {
     const raw = model.get("frames");
     spec = JSON.parse(model.get("spec"));
+    sentences = JSON.parse(model.get("sentences"));
     block = raw?.byteLength ? bytes(raw) : null;
   };
   const apply = () => {
-    speak();
-    if (doc && block && spec.columns) lhxFrames.apply(doc, spec, block, model.get("frame"));
+    speakLater();
+    if (doc && block && spec.columns) lhxFrames.apply(doc, spec, block, frame.get());
   };
+  let dark = isDark();
   const recolour = () => {
-    if (doc) lhxFrames.theme(doc, JSON.parse(model.get("themes"))[isDark() ? "dark" : "light"]);
+    if (doc) lhxFrames.theme(doc, JSON.parse(model.get("themes"))[dark ? "dark" : "light"]);
+  };
+  const themeChanged = () => {
+    if (dark === isDark()) return;
+    dark = isDark();
+    recolour();
+    // a legend that changes its colours forgets how high it is: draw the figure anew
+    queue = queue.then(() => doc && show(JSON.stringify(doc.to_json())));
   };
   const forget = () => {
     if (!doc) return;
@@ -108,6 +123,7 @@ async function render({ model, el }) {
   };
   const arrived = () => { unpack(); apply(); };
 
+  frame = await frameOf(model, apply);
   unpack();
   speak();
   try {
@@ -117,16 +133,15 @@ async function render({ model, el }) {
     return undefined;
   }
   model.on("msg:custom", heard);
-  model.on("change:frame", apply);
   model.on("change:spec", arrived);
   model.on("change:frames", arrived);
-  const unwatch = watchTheme(recolour);
+  const unwatch = watchTheme(themeChanged);
   model.send({ kind: "hello", view });
   return () => {
     removed = true;
     unwatch();
     model.off("msg:custom", heard);
-    model.off("change:frame", apply);
+    frame.stop();
     model.off("change:spec", arrived);
     model.off("change:frames", arrived);
     forget();

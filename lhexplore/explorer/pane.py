@@ -13,32 +13,30 @@ from typing import Any
 
 import bokeh
 import traitlets as t
-from anywidget import AnyWidget
 from bokeh.document import Document
 from bokeh.embed import json_item
+from bokeh.models import GlyphRenderer
 from bokeh.protocol import Protocol
 
+from .framed import Framed, script
 from .frames import SCRIPT, Plot, pack_frames, refresh
 from .theme import THEMES
 
-_HERE = Path(__file__).parent
 _BOKEHJS = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
-_ESM = SCRIPT.read_text("utf-8") + (_HERE / "pane.js").read_text("utf-8")
 
 
-class BokehPane(AnyWidget):  # type: ignore[misc]
+class BokehPane(Framed):
     """Shows one :class:`~lhexplore.explorer.frames.Plot` at a time.
 
     ``on_pick`` is called with the index of a glyph that was clicked in the source called ``picks``.
     """
 
-    _esm = t.Unicode(_ESM).tag(sync=True)
+    _esm = script(SCRIPT.name, "pane.js")
     bokeh_version = t.Unicode(bokeh.__version__).tag(sync=True)
     themes = t.Unicode(json.dumps(THEMES)).tag(sync=True)
     frames = t.Bytes(b"", help="All rows of all snapshots, one block.").tag(sync=True)
     spec = t.Unicode("{}", help="JSON text: where in the block each column starts.").tag(sync=True)
     sentences = t.Unicode("[]", help="JSON text: what the figure shows, in words, per snapshot.").tag(sync=True)
-    frame = t.Int(0, help="The snapshot on show; link it to a slider.").tag(sync=True)
     name = t.Unicode("", help="What a screen reader calls the figure.").tag(sync=True)
     picks = t.Unicode("", help="The source whose glyphs can be clicked.").tag(sync=True)
 
@@ -75,6 +73,8 @@ class BokehPane(AnyWidget):  # type: ignore[misc]
     def _replace(self, plot: Plot, kind: Hashable) -> None:
         if self._plot is not None:
             self._plot.root.document.remove_on_change(self)
+        if all(rows.shape[1] == 1 for rows in plot.frames.values()):
+            _lift_markers(plot)
         Document().add_root(plot.root)
         plot.root.document.on_change_dispatch_to(self)
         self._plot, self._kind = plot, kind
@@ -102,3 +102,10 @@ class BokehPane(AnyWidget):  # type: ignore[misc]
                     self.send({"kind": "document", "document": self._document(), "view": content.get("view")})
         elif kind == "pick" and self._on_pick is not None and isinstance(content.get("index"), int):
             self._on_pick(content["index"])
+
+
+def _lift_markers(plot: Plot) -> None:
+    """Put what moves on a canvas of its own: the figure below is then not painted again for every frame."""
+    for renderer in plot.root.select({"type": GlyphRenderer}):
+        if renderer.data_source.name in plot.sources:
+            renderer.level = "overlay"

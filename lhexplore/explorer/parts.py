@@ -16,7 +16,7 @@ from .words import Words
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Every widget on the screen, in reading order (which is the tab order), and the links between them."""
+    """Every widget on the screen, in reading order, which is the tab order."""
 
     heading: Words
     loss: BokehPane
@@ -36,7 +36,6 @@ class Parts:
     heat: BokehPane
     heat_words: Words
     boxes: list[w.Box] = field(default_factory=list)
-    links: list[w.Widget] = field(default_factory=list)
 
     @classmethod
     def make(
@@ -50,40 +49,29 @@ class Parts:
         on_heat: Callable[[int], None],
     ) -> "Parts":
         """Make all widgets for ``count`` snapshots, showing ``frame``."""
+        clock = w.IntSlider(frame, 0, max(count - 1, 0), readout=False, disabled=count < 2)
         parts = cls(
             heading=Words(role="heading"),
-            loss=BokehPane(name="Loss over training", frame=frame),
-            player=Player(frame=frame),
-            slider=w.IntSlider(frame, 0, max(count - 1, 0), readout=False, disabled=count < 2),
-            layers=LayerList(frame=frame),
+            loss=BokehPane(name="Loss over training", clock=clock),
+            player=Player(clock=clock),
+            slider=clock,
+            layers=LayerList(clock=clock),
             view=_dropdown("View", views),
             scale=_dropdown("Scale", scales),
-            spectrum=BokehPane(name="Spectrum", frame=frame),
-            spectrum_words=Words(frame=frame),
-            card=Card(frame=frame),
+            spectrum=BokehPane(name="Spectrum", clock=clock),
+            spectrum_words=Words(clock=clock),
+            card=Card(clock=clock),
             status=Status(),
             compute=w.Button(description="Compute", tooltip="Compute what is missing; try again what failed"),
             stop=w.Button(description="Stop", tooltip="Stop after the product at hand; what is done stays"),
-            code=Words(role="code", frame=frame),
+            code=Words(role="code", clock=clock),
             metric=_dropdown("Metric", metrics),
-            heat=BokehPane(name="Layers over training", frame=frame, picks="heat-cells", on_pick=on_heat),
-            heat_words=Words(frame=frame),
+            heat=BokehPane(name="Layers over training", clock=clock, picks="heat-cells", on_pick=on_heat),
+            heat_words=Words(clock=clock),
         )
         for item in fields(parts):
             if isinstance(getattr(parts, item.name), w.DOMWidget):
                 getattr(parts, item.name).add_class(_CLASSES.get(item.name, f"lhx-part-{item.name}"))
-        parts.links.append(w.jslink((parts.slider, "value"), (parts.player, "frame")))
-        for part in (
-            parts.loss,
-            parts.layers,
-            parts.spectrum,
-            parts.spectrum_words,
-            parts.card,
-            parts.code,
-            parts.heat,
-        ):
-            parts.links.append(w.jsdlink((parts.slider, "value"), (part, "frame")))
-        parts.links.append(w.jsdlink((parts.slider, "value"), (parts.heat_words, "frame")))
         return parts
 
     def arrange(self) -> list[w.Widget]:
@@ -103,7 +91,7 @@ class Parts:
     def close(self) -> None:
         """Close every widget, with its layout and style: ipywidgets remembers all of them otherwise."""
         named = [getattr(self, item.name) for item in fields(self)]
-        for part in [*self.links, *(p for p in named if isinstance(p, w.Widget)), *self.boxes]:
+        for part in [*(p for p in named if isinstance(p, w.Widget)), *self.boxes]:
             close_widget(part)
 
     def _box(self, kind: type[w.Box], name: str, *children: w.Widget) -> w.Box:

@@ -1,6 +1,6 @@
 // Walks through the snapshots without the kernel, and says in words where it stands.
 
-function render({ model, el }) {
+async function render({ model, el }) {
   const box = document.createElement("div");
   box.className = "lhx-player";
   box.setAttribute("role", "group");
@@ -20,10 +20,7 @@ function render({ model, el }) {
 
   let places = [];
   let timer = null;
-  const go = (frame) => {
-    model.set("frame", Math.max(0, Math.min(places.length - 1, frame)));
-    model.save_changes();
-  };
+  const go = (wanted) => frame.set(Math.max(0, Math.min(places.length - 1, wanted)));
   const pause = () => {
     clearInterval(timer);
     timer = null;
@@ -31,37 +28,37 @@ function render({ model, el }) {
     play.setAttribute("aria-pressed", "false");
   };
   const start = () => {
-    if (model.get("frame") >= places.length - 1) go(0);
+    if (frame.get() >= places.length - 1) go(0);
     play.textContent = "Pause";
     play.setAttribute("aria-pressed", "true");
     timer = setInterval(() => {
-      if (model.get("frame") >= places.length - 1) pause();
-      else go(model.get("frame") + 1);
+      if (frame.get() >= places.length - 1) pause();
+      else go(frame.get() + 1);
     }, model.get("interval"));
   };
 
-  const previous = button("prev", "Prev", "The snapshot before", () => { pause(); go(model.get("frame") - 1); });
+  const previous = button("prev", "Prev", "The snapshot before", () => { pause(); go(frame.get() - 1); });
   const play = button("play", "Play", "Walk through training", () => (timer ? pause() : start()));
-  const next = button("next", "Next", "The snapshot after", () => { pause(); go(model.get("frame") + 1); });
+  const next = button("next", "Next", "The snapshot after", () => { pause(); go(frame.get() + 1); });
   const label = document.createElement("output");
   label.className = "lhx-place";
   box.append(label);
 
-  const nameSlider = (frame) => {
+  const nameSlider = (now) => {
     const handle = el.closest(".lhx-explorer")?.querySelector(".lhx-slider [role=slider]");
     if (!handle) return false;
     handle.setAttribute("aria-label", "Snapshot");
-    handle.setAttribute("aria-valuetext", places[frame] ?? "");
+    handle.setAttribute("aria-valuetext", places[now] ?? "");
     return true;
   };
   const update = () => {
-    const frame = model.get("frame");
-    const counted = places.length ? `${frame + 1}/${places.length}` : "";
-    label.textContent = [places[frame], counted].filter(Boolean).join("   ");
-    previous.disabled = frame <= 0;
-    next.disabled = frame >= places.length - 1;
+    const now = frame.get();
+    const counted = places.length ? `${now + 1}/${places.length}` : "";
+    label.textContent = [places[now], counted].filter(Boolean).join("   ");
+    previous.disabled = now <= 0;
+    next.disabled = now >= places.length - 1;
     play.disabled = places.length < 2;
-    requestAnimationFrame(() => nameSlider(frame)); // after the slider has written its own
+    nameSlider(now); // after the slider has written its own
   };
   const parse = () => {
     places = JSON.parse(model.get("places"));
@@ -69,16 +66,16 @@ function render({ model, el }) {
     label.style.minWidth = `${longest + 9}ch`; // nothing moves while playing
     update();
   };
-  const waiting = setInterval(() => { if (nameSlider(model.get("frame"))) clearInterval(waiting); }, 200);
 
+  const frame = await frameOf(model, afterPaint(update));
+  const waiting = setInterval(() => { if (nameSlider(frame.get())) clearInterval(waiting); }, 200);
   model.on("change:places", parse);
-  model.on("change:frame", update);
   parse();
   return () => {
     pause();
     clearInterval(waiting);
     model.off("change:places", parse);
-    model.off("change:frame", update);
+    frame.stop();
   };
 }
 

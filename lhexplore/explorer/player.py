@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import traitlets as t
-from anywidget import AnyWidget
+
+from .framed import Framed, script
 
 _HERE = Path(__file__).parent
 
 
-class Player(AnyWidget):  # type: ignore[misc]
-    """Previous, Play, Next and a label; link ``frame`` to a slider both ways.
+class Player(Framed):
+    """Previous, Play, Next and a label; they move the clock.
 
     It also gives the slider beside it, which has none of its own, a name and a value in words.
     """
 
-    _esm = t.Unicode((_HERE / "player.js").read_text("utf-8")).tag(sync=True)
+    _esm = script("player.js")
     _css = t.Unicode((_HERE / "explorer.css").read_text("utf-8")).tag(sync=True)  # of the whole explorer
     places = t.Unicode("[]", help="JSON text: where in training each snapshot stands.").tag(sync=True)
-    frame = t.Int(0).tag(sync=True)
     interval = t.Int(250, help="Milliseconds between two snapshots while playing.").tag(sync=True)
 
     def describe(self, places: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from ..jobs.progress import clock
 _HERE = Path(__file__).parent
 
 
-class Status(AnyWidget):  # type: ignore[misc]
+class Status(AnyWidget):
     """A progress bar with a quickly changing line, a slowly changing line that is read aloud, and a problem line."""
 
     _esm = t.Unicode((_HERE / "status.js").read_text("utf-8")).tag(sync=True)

@@ -2,7 +2,7 @@
 
 const TAGS = { heading: "div", code: "code", text: "p" };
 
-function render({ model, el }) {
+async function render({ model, el }) {
   const role = model.get("role");
   const line = document.createElement(TAGS[role] ?? "p");
   line.className = `lhx-words lhx-${role}`;
@@ -14,14 +14,14 @@ function render({ model, el }) {
   el.append(line);
   let texts = [];
   const update = () => {
-    const text = texts[Math.min(model.get("frame"), texts.length - 1)] ?? "";
+    const text = texts[Math.min(frame.get(), texts.length - 1)] ?? "";
     if (line.textContent !== text) line.textContent = text;
   };
   const parse = () => { texts = JSON.parse(model.get("texts")); update(); };
+  const frame = await frameOf(model, afterPaint(update));
   model.on("change:texts", parse);
-  model.on("change:frame", update);
   parse();
-  return () => { model.off("change:texts", parse); model.off("change:frame", update); };
+  return () => { model.off("change:texts", parse); frame.stop(); };
 }
 
 export default { render };
