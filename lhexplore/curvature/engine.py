@@ -67,7 +67,7 @@ def measure(
     if split not in SPLITS:
         raise SettingError(f"split must be one of {SPLITS}, got {split!r}.")
     template = _Template(replica, layer, label, snapshot, method, curvature, split, steps, probes, seed, memory)
-    return _timed(_measure(template))
+    return _timed(_measure(template), replica)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +130,15 @@ class _Progress:
         return Step(self.done, self.done, spectrum)
 
 
-def _timed(work: Iterator[Step]) -> Iterator[Step]:
+def _timed(work: Iterator[Step], replica: Objective) -> Iterator[Step]:
     """Stamp values with the time spent computing, not waiting for the one who drives."""
     seconds = 0.0
     while True:
         started = perf_counter()
         try:
-            # The caller's cell may run in inference mode; vectors made there could not be used in later steps.
-            with torch.inference_mode(False), torch.no_grad():
+            # Around the vector algebra too: with more threads than free cores it is a thousand times slower than the
+            # products, and vectors made in a caller's inference mode could not be used in later steps.
+            with replica.guard():
                 step = next(work)
         except StopIteration:
             return

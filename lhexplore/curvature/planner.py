@@ -62,9 +62,8 @@ def choose(
         if value < 1:
             raise SettingError(f"{name} must be at least 1, got {value!r}.")
     full = Choice("dense", "", size + checks, dense_bytes(size))
-    krylov = Choice(
-        "lanczos", "", _lanczos_products(size, steps, probes) + checks, lanczos_bytes(size, steps, itemsize)
-    )
+    products = _lanczos_products(size, steps, probes) + checks
+    krylov = Choice("lanczos", "", products, lanczos_bytes(size, steps, itemsize))
     if method == "dense":
         if full.bytes > memory:
             raise TooLargeError(
@@ -84,10 +83,11 @@ def choose(
                 "of an estimate",
             )
     if krylov.bytes > memory:
-        fit = max(1, memory // (size * itemsize))
+        fit = memory // (size * itemsize) - 2 * START_VECTORS
+        fewer = f"Use steps={fit} (not comparable with spectra of other step numbers), or" if fit > 0 else "Use"
         raise TooLargeError(
             f"{estimate} for {size:,} parameters need {_human(krylov.bytes)} for the basis, and {_human(memory)} are "
-            f"allowed. Use steps={fit} (not comparable with spectra of other step numbers), or a smaller block."
+            f"allowed. {fewer} a smaller block."
         )
     if method == "lanczos":
         return _because(krylov, f"{estimate}: method='lanczos' was asked for")
