@@ -4,8 +4,9 @@
 notebook, and ``meter`` measures what a person at the screen would see. The benchmarks use the same four.
 """
 
+from . import explorer, meter
 from .chromium import Chromium, find_chromium
 from .page import KernelError, LabPage
 from .server import LabServer
 
-__all__ = ["Chromium", "KernelError", "LabPage", "LabServer", "find_chromium"]
+__all__ = ["Chromium", "KernelError", "LabPage", "LabServer", "explorer", "find_chromium", "meter"]

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, ViewportSize, sync_playwright
 
 _PROBE = (Path(__file__).parent / "probe.js").read_text()
 _FLAGS = (
@@ -32,8 +32,9 @@ def find_chromium() -> str | None:
 class Chromium:
     """One browser process with one profile; ``outside`` and ``errors`` fill up while it runs."""
 
-    def __init__(self, *, width: int = 1280, height: int = 900) -> None:
-        self._size = {"width": width, "height": height}
+    def __init__(self, *, width: int = 1280, height: int = 900, sharpness: float = 1) -> None:
+        self._size = ViewportSize(width=width, height=height)
+        self._sharpness = sharpness
         self._playwright: Playwright | None = None
         self.outside: list[str] = []  # addresses off the loopback that a page asked for
         self.errors: list[str] = []  # console errors and uncaught exceptions
@@ -51,7 +52,7 @@ class Chromium:
         return self
 
     def _new_context(self) -> BrowserContext:
-        context = self._browser.new_context(viewport=self._size)
+        context = self._browser.new_context(viewport=self._size, device_scale_factor=self._sharpness)
         context.add_init_script(_PROBE)
         context.on("request", lambda request: self._note(request.url))
         context.on("console", self._note_console)

@@ -47,6 +47,88 @@
     return seen.size;
   };
 
+  const figureOf = (root) => {
+    for (const view of window.Bokeh.index.roots) {
+      for (let el = view.el; el; el = el.parentNode ?? el.host) if (el === root) return view; // out of shadow roots, too
+    }
+    throw new Error('no Bokeh figure there');
+  };
+  // Where on the page the data point (x, y) of the Bokeh figure below `scope` lies.
+  probe.place = (scope, x, y) => {
+    const view = figureOf(probe.root(scope)), box = view.canvas_view.el.getBoundingClientRect();
+    return [box.left + view.frame.x_scale.compute(x), box.top + view.frame.y_scale.compute(y)];
+  };
+  // How well words can be read: WCAG contrast between a colour and what lies behind an element.
+  const rgb = (colour) => {
+    const sample = document.createElement('i');
+    sample.style.color = colour;
+    document.body.append(sample);
+    const parts = getComputedStyle(sample).color.match(/[\d.]+/g).map(Number);
+    sample.remove();
+    return parts.length < 4 ? [...parts, 1] : parts;
+  };
+  const luminance = (colour) => rgb(colour).slice(0, 3).map((v) => v / 255)
+    .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const above = (el) => el.parentElement ?? el.getRootNode().host;
+  const behind = (el) => {
+    for (let at = el; at; at = above(at)) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (rgb(colour)[3] > 0.99) return colour;
+    }
+    return 'white';
+  };
+  const contrast = (colour, el) => {
+    const [a, b] = [luminance(colour), luminance(behind(el))];
+    return Math.round(100 * (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)) / 100;
+  };
+  // Of all words that stand below `scope` as text; what is greyed out on purpose is left out.
+  probe.contrasts = (scope) => {
+    const found = [];
+    for (const el of walk(probe.root(scope))) {
+      const text = [...el.childNodes].filter((n) => n.nodeType === Node.TEXT_NODE).map((n) => n.textContent).join('').trim();
+      if (!text || !visible(el) || el.closest(':disabled, [aria-disabled=true], style, script')) continue;
+      const style = getComputedStyle(el);
+      if (style.visibility !== 'hidden') found.push({text: text.slice(0, 60), contrast: contrast(style.color, el)});
+    }
+    return found;
+  };
+  // Of all words that Bokeh draws into the figure below `scope`.
+  probe.drawnContrasts = (scope) => {
+    const root = probe.root(scope), found = [];
+    const wordless = (model, name) =>
+      model.visible === false || /^(sub)?group_/.test(name) || (name === 'text_color' && !model.text) ||
+      (name === 'axis_label_text_color' && !model.axis_label) || (name === 'title_text_color' && !model.title);
+    const models = [...figureOf(root).model.references()];
+    // looks that a glyph would have if it were hovered over, and the like: not on screen
+    const asleep = new Set(models.flatMap((m) => [m.nonselection_glyph, m.selection_glyph, m.muted_glyph, m.hover_glyph]));
+    for (const model of models.filter((m) => !asleep.has(m))) {
+      for (const property of model) {
+        const name = property.attr;
+        if (!/text_color$/.test(name) || wordless(model, name)) continue;
+        const value = property.get_value();
+        const colour = value?.value ?? value;
+        if (typeof colour === 'string') found.push({text: `${model.type}.${name}`, contrast: contrast(colour, root)});
+      }
+    }
+    return found;
+  };
+  // Parts below `scope` that stick out of it sideways, unless something between them scrolls or cuts.
+  probe.outside = (scope) => {
+    const root = probe.root(scope), box = root.getBoundingClientRect(), found = [];
+    const cut = (el) => {
+      for (let at = above(el); at && at !== root; at = above(at)) if (getComputedStyle(at).overflowX !== 'visible') return true;
+      return false;
+    };
+    for (const el of walk(root)) {
+      const at = el.getBoundingClientRect();
+      if (at.width && (at.right > box.right + 1 || at.left < box.left - 1) && !cut(el)) {
+        found.push(`${el.tagName.toLowerCase()}.${[...el.classList].join('.')}: ${Math.round(at.left)} to ${Math.round(at.right)}`);
+      }
+    }
+    return found;
+  };
+
   // The kernel of the notebook that is open, past its cells.
   probe.kernel = () => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
   probe.execute = async (code, seconds) => {

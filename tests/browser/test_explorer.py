@@ -1,0 +1,229 @@
+"""The quickstart in a real JupyterLab: what a person does with it, checked on the pixels and in the kernel."""
+
+from pathlib import Path
+
+import pytest
+from labdriver import LabPage, meter
+from labdriver import explorer as ex
+
+pytestmark = pytest.mark.browser
+
+LAST = "len(session.snapshots) - 1"
+# Text of normal size is readable from this contrast on (WCAG 2.2, 1.4.3).
+READABLE = 4.5
+# Generous: test machines are slow and shared. The benchmark reports the real figures.
+SLOWEST_REPAINT_MS = 250
+SETTLED_MS = 300
+LARGEST_NOTEBOOK = 300_000
+MOST_MEMORY = 1.2e9
+
+
+@pytest.fixture
+def lab(quickstart: LabPage) -> LabPage:
+    """The explorer on screen, at rest, in a known state."""
+    quickstart.kernel('explorer.view, explorer.scale = "histogram", "symlog"')
+    quickstart.kernel('explorer.layer, explorer.snapshot = "conv1", 3; explorer.settled()', seconds=120)
+    ex.bring_up(quickstart)
+    quickstart.wait_until(f"() => __probe.all('{ex.HANDLE}')[0].getAttribute('aria-valuenow') === '3.0'")
+    quickstart.wait_until_still(ex.SPECTRUM)
+    return quickstart
+
+
+def test_every_cell_runs_and_every_figure_is_drawn(lab: LabPage, pictures: Path) -> None:
+    assert lab.error_outputs() == []
+    for pane in (ex.SPECTRUM, ex.LOSS, ex.HEAT):
+        assert lab.colours(pane) > 10, f"{pane} is blank"
+    assert lab.find(ex.PROBLEM).first.inner_text() == ""
+    lab.page.screenshot(path=pictures / "explorer.png")
+
+
+def test_dragging_the_slider_moves_the_spectrum_and_the_kernel_follows(lab: LabPage) -> None:
+    last = lab.value(LAST)
+    seen = {lab.fingerprint(ex.SPECTRUM)}
+    code = {lab.find(ex.CODE).first.inner_text()}
+    for share, wanted in ((1.0, last), (0.0, 0), (0.5, None)):
+        ex.drag(lab, share)
+        seen.add(lab.wait_until_still(ex.SPECTRUM))
+        code.add(lab.find(ex.CODE).first.inner_text())
+        here = ex.position(lab)
+        assert wanted in (None, here)
+        lab.wait_until("() => __probe.pending() === 0")
+        assert lab.value("explorer.snapshot") == here
+        assert lab.find(ex.CODE).first.inner_text() == lab.value("str(explorer.request)")
+    assert len(seen) == 4, "some positions of the slider show the same picture"
+    assert len(code) == 4
+
+
+def test_a_dragged_slider_and_a_quiet_one_show_the_same(lab: LabPage) -> None:
+    """The last frame of a fast drag is the frame of the last value, soon, and no message is left over."""
+    lab.kernel("explorer.snapshot = 7; explorer.settled()")
+    lab.wait_until(f"() => __probe.all('{ex.HANDLE}')[0].getAttribute('aria-valuenow') === '7.0'")
+    quiet = lab.wait_until_still(ex.SPECTRUM)
+    swept = meter.sweep(lab, ex.SLIDER, ex.SPECTRUM, last=lab.value(LAST), seconds=2, end=7)
+    lab.wait_until("() => __probe.pending() === 0", seconds=2)
+    print(f"{swept.rate:.1f} repaints/s, settled {swept.settle:.0f} ms after the last move")
+    assert swept.repaints > 5
+    assert swept.settle < SETTLED_MS
+    assert lab.fingerprint(ex.SPECTRUM) == quiet
+    assert lab.value("explorer.snapshot") == ex.position(lab) == 7
+
+
+def test_a_key_press_repaints_soon(lab: LabPage) -> None:
+    keys = meter.latency(lab, ex.HANDLE, ex.SPECTRUM, steps=12)
+    print(f"key press to changed pixel: median {keys.median:.0f} ms, 95 % {keys.p95:.0f} ms")
+    assert keys.painted >= 10
+    assert keys.median < SLOWEST_REPAINT_MS
+
+
+def test_buttons_step_through_the_snapshots(lab: LabPage) -> None:
+    lab.find(".lhx-next").first.click()
+    lab.wait_until(f"() => __probe.all('{ex.HANDLE}')[0].getAttribute('aria-valuenow') === '4.0'")
+    lab.find(".lhx-prev").first.click()
+    lab.find(".lhx-prev").first.click()
+    lab.wait_until(f"() => __probe.all('{ex.HANDLE}')[0].getAttribute('aria-valuenow') === '2.0'")
+    lab.wait_until("() => __probe.pending() === 0")
+    assert lab.value("explorer.snapshot") == 2
+    lab.find(".lhx-play").first.click()
+    last = lab.value(LAST)
+    lab.wait_until(f"() => __probe.all('{ex.HANDLE}')[0].getAttribute('aria-valuenow') === '{last}.0'", seconds=20)
+    lab.wait_until("() => __probe.all('.lhx-play')[0].textContent === 'Play'")
+    assert lab.value("explorer.snapshot") == last
+
+
+def test_picking_a_layer_changes_trait_and_picture(lab: LabPage) -> None:
+    before, card = lab.fingerprint(ex.SPECTRUM), lab.find(ex.CARD).first.inner_text()
+    ex.pick_layer(lab, "fc2")
+    lab.wait_for_change(ex.SPECTRUM, before)
+    assert lab.value("explorer.layer") == "fc2"
+    assert lab.find(ex.CHOSEN).first.inner_text() == "fc2"
+    assert lab.find(ex.CARD).first.inner_text() != card
+    assert "'fc2'" in lab.find(ex.CODE).first.inner_text()
+
+
+def test_arrow_keys_walk_the_layer_list(lab: LabPage) -> None:
+    lab.find(".lhx-layers").first.focus()
+    lab.page.keyboard.press("ArrowDown")
+    lab.wait_until(f"() => __probe.all('{ex.CHOSEN}')[0].textContent === 'conv2'")
+    lab.wait_until("() => __probe.pending() === 0")
+    assert lab.value("explorer.layer") == "conv2"
+
+
+def test_a_click_on_the_map_jumps(lab: LabPage) -> None:
+    before = lab.fingerprint(ex.SPECTRUM)
+    rows = lab.value("[layer.name for layer in session.layers]")
+    ex.click_heat(lab, rows.index("fc1"), 9)
+    lab.wait_for_change(ex.SPECTRUM, before)
+    lab.wait_until(f"() => __probe.all('{ex.HANDLE}')[0].getAttribute('aria-valuenow') === '9.0'")
+    assert lab.value("[explorer.layer, explorer.snapshot]") == ["fc1", 9]
+    ex.click_heat(lab, rows.index("conv2"), 9)  # and again, from there
+    lab.wait_until(f"() => __probe.all('{ex.CHOSEN}')[0].textContent === 'conv2'")
+    assert lab.value("[explorer.layer, explorer.snapshot]") == ["conv2", 9]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ['layer = "fc2"', 'layer = "whole network"', "snapshot = 11", 'view = "density"', 'scale = "linear"'],
+)
+def test_a_setting_in_code_moves_the_screen(lab: LabPage, setting: str) -> None:
+    before = lab.fingerprint(ex.SPECTRUM)
+    lab.kernel(f"explorer.{setting}; explorer.settled()")
+    after = lab.wait_for_change(ex.SPECTRUM, before)
+    assert after != before
+    assert lab.find(ex.CODE).first.inner_text() == lab.value("str(explorer.request)")
+
+
+def test_what_the_card_says_is_what_the_session_says(lab: LabPage) -> None:
+    for layer, snapshot in (("conv1", 3), ("fc2", 12)):
+        lab.kernel(f'explorer.layer, explorer.snapshot = "{layer}", {snapshot}; explorer.settled()')
+        word = lab.value(f'session.diagnose("{layer}", {snapshot}).hesd.word')
+        lab.wait_until(f"() => __probe.all('.lhx-badge-word')[0].textContent === {word!r}")
+        assert lab.value("explorer.badge").endswith(word)
+
+
+def test_themes_change_colours_and_keep_text_readable(lab: LabPage, pictures: Path) -> None:
+    light = lab.fingerprint(ex.SPECTRUM)
+    try:
+        for theme in ("dark", "light"):
+            lab.theme(theme)
+            now = lab.wait_until_still(ex.SPECTRUM)
+            assert (now == light) == (theme == "light")
+            words = lab.page.evaluate("(s) => __probe.contrasts(s)", ex.EXPLORER)
+            assert len(words) > 20  # it did look at the words
+            assert [row for row in words if row["contrast"] < READABLE] == [], theme
+            for pane in (ex.SPECTRUM, ex.LOSS, ex.HEAT):
+                drawn = lab.page.evaluate("(s) => __probe.drawnContrasts(s)", pane)
+                assert len(drawn) > 2
+                assert [row for row in drawn if row["contrast"] < READABLE] == [], (theme, pane)
+            for width in (1280, 800):
+                lab.resize(width, 1200)
+                lab.scroll_to(ex.EXPLORER)
+                lab.wait_until_still(ex.SPECTRUM)
+                lab.find(ex.EXPLORER).first.screenshot(path=pictures / f"explorer-{theme}-{width}.png")
+                lab.page.screenshot(path=pictures / f"page-{theme}-{width}.png")
+            lab.resize(1280, 900)
+    finally:
+        lab.resize(1280, 900)
+        lab.theme("light")
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_nothing_sticks_out(lab: LabPage, width: int) -> None:
+    """Figures and words stay inside the notebook: no sideways scrolling."""
+    try:
+        lab.resize(width, 900)
+        lab.wait_until_still(ex.SPECTRUM)
+        assert lab.page.evaluate("(s) => __probe.outside(s)", ex.EXPLORER) == []
+    finally:
+        lab.resize(1280, 900)
+
+
+def test_a_second_view_is_current_and_both_follow(lab: LabPage) -> None:
+    lab.kernel("explorer.snapshot = 5; explorer.settled()")
+    cells = len(lab.cells())
+    lab.run_cell("explorer")
+    try:
+        lab.wait_until(f"() => __probe.all('{ex.EXPLORER}').length === 2")
+        lab.find(ex.EXPLORER).last.scroll_into_view_if_needed()
+        second = f".jp-Cell:nth-child({cells + 1}) {ex.SPECTRUM}"
+        lab.wait_until_still(second)
+        assert lab.find(ex.HANDLE).last.get_attribute("aria-valuenow") == "5.0"
+        assert lab.colours(second) > 10
+        before = lab.fingerprint(second)
+        lab.kernel("explorer.snapshot = 9; explorer.settled()")
+        lab.wait_for_change(second, before)
+        assert lab.find(ex.HANDLE).first.get_attribute("aria-valuenow") == "9.0"
+    finally:
+        lab.command("notebook:delete-cell")
+
+
+def test_a_reloaded_page_shows_the_present_state(lab: LabPage) -> None:
+    lab.kernel('explorer.layer, explorer.snapshot = "fc1", 8; explorer.settled()')
+    before = lab.wait_until_still(ex.SPECTRUM)
+    lab.save()
+    lab.reload()
+    ex.bring_up(lab)
+    assert ex.position(lab) == 8
+    assert lab.find(ex.CHOSEN).first.inner_text() == "fc1"
+    assert lab.wait_until_still(ex.SPECTRUM) == before
+    lab.find(ex.HANDLE).first.focus()
+    lab.page.keyboard.press("ArrowRight")
+    lab.wait_for_change(ex.SPECTRUM, before)
+    lab.wait_until("() => __probe.pending() === 0")
+    assert lab.value("explorer.snapshot") == 9  # still live
+
+
+def test_the_saved_notebook_stays_small(lab: LabPage) -> None:
+    lab.command("@jupyter-widgets/jupyterlab-manager:saveWidgetState")
+    saved = lab.save()
+    try:
+        assert "application/vnd.jupyter.widget-state+json" in saved.read_text()
+        print(f"saved with the state of all widgets: {saved.stat().st_size / 1000:.0f} kB")
+        assert saved.stat().st_size < LARGEST_NOTEBOOK
+    finally:
+        lab.command("@jupyter-widgets/jupyterlab-manager:saveWidgetState")
+
+
+def test_the_kernel_needs_little_memory(lab: LabPage) -> None:
+    peak = 1024 * lab.value("__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss")
+    print(f"peak of the kernel: {peak / 1e6:.0f} MB")
+    assert peak < MOST_MEMORY
