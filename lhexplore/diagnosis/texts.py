@@ -106,11 +106,14 @@ def mundane_causes(spectrum: Spectrum) -> tuple[str, ...]:
         if spectrum.symmetry_defect < 1e-4
         else f"To rule out: round-off (asymmetry {spectrum.symmetry_defect:.2g}). Repeat in float64."
     )
-    ghosts = (
-        "Ruled out: ghost eigenvalues (the spectrum is exact)."
-        if spectrum.exact
-        else "Ghost eigenvalues need lost orthogonality; compare with method='dense' where the size allows."
-    )
+    if spectrum.exact:
+        ghosts = "Ruled out: ghost eigenvalues (the spectrum is exact)."
+    elif str(known.get("reorthogonalisation", "")).startswith("full"):
+        ghosts = "Ruled out: ghost eigenvalues (all Lanczos vectors were kept orthogonal)."
+    else:
+        ghosts = (
+            "To rule out: ghost eigenvalues from lost orthogonality. Compare with method='dense' if the size allows."
+        )
     data = (
         f"To rule out: too little data ({examples} examples; {FEW_EXAMPLES:,} or the whole set are advised)."
         if examples and examples < FEW_EXAMPLES

@@ -208,6 +208,16 @@ def test_plain_causes_come_with_every_negative_type(exact):
     assert "untrained" not in " ".join(hesd(exact([-1, 4])).reasons)
 
 
+def test_ghosts_are_ruled_out_only_where_it_is_known(exact, lanczos):
+    kept = {"reorthogonalisation": "full, two passes"}
+    for s, verdict in (
+        (exact([-2, 1]), "Ruled out: ghost"),
+        (lanczos([[-2, 1]] * 3, provenance=kept), "Ruled out: ghost"),
+        (lanczos([[-2, 1]] * 3), "To rule out: ghost"),
+    ):
+        assert verdict in " ".join(hesd(s).reasons)
+
+
 def test_scope_and_progress_are_said(exact, lanczos):
     assert any("lhexplore's extension" in r for r in hesd(exact([-1, 4])).reasons)
     assert not any("extension" in r for r in hesd(exact([-1, 4], layer=None)).reasons)
@@ -306,8 +316,10 @@ def test_gap_to_held_out_data(exact, largest, flag):
 
 
 def test_flat_is_never_quasi_singular(exact):
-    h = hesd(exact([0, 0]), history=[exact([-1, 10])], held_out=exact([-1, 10]), train_loss=0.0)
-    assert not h.quasi_singular
+    past = {"history": [exact([-1, 10])], "held_out": exact([-1, 10]), "train_loss": 0.0}
+    assert not hesd(exact([0, 0]), **past).quasi_singular
+    assert hesd(exact([-0.1, 0.5]), **past).quasi_singular
+    assert not hesd(exact([-0.1, 0.5]), band=0.5, **past).quasi_singular
 
 
 def test_foreign_spectra_are_refused(exact):

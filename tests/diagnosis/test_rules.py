@@ -155,7 +155,7 @@ def test_ill_conditioned_by_peak(exact):
 
 
 def test_the_network_and_the_layer_itself_are_no_peers(exact):
-    itself = [exact([1.0, 1.0, 1.0, 1.0], layer=x) for x in ("fc1", None)]
+    itself = [exact([1.0, 1.0, 1.0, 1.0], layer=x) for x in ("fc1", "fc1", None, None)]
     assert "D5" not in rules(diagnose(exact([1.0, 1.0, 1.0, 50.0]), peers=itself))
     peers = [exact(np.ones(4), layer=f"peer{i}") for i in range(3)]
     assert "D5" not in rules(diagnose(exact([1.0, 1.0, 1.0, 50.0], layer=None), peers=peers))
