@@ -11,7 +11,7 @@ help:
 	@echo 'make demo    train on handwritten digits, compute every spectrum, open JupyterLab'
 	@echo 'make test    run every test: units, properties, notebooks, browser'
 	@echo 'make lint    check style, types and the direction of imports'
-	@echo 'make bench   time lhexplore side by side with its peers'
+	@echo 'make bench   measure import time, memory and the slider against their goals'
 	@echo 'make clean   remove .venv and what the tools left behind; results in your cache folder stay'
 
 demo: .venv/.installed-demo
@@ -28,7 +28,9 @@ lint: .venv/.installed-dev
 	.venv/bin/lint-imports
 
 bench: .venv/.installed-test
-	.venv/bin/python benchmarks
+	.venv/bin/python benchmarks/imports.py
+	.venv/bin/python benchmarks/memory.py
+	.venv/bin/python benchmarks/scrub.py
 
 clean:
 	rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -25,7 +25,6 @@ def show(*, report: Path, lab: bool, **settings: Any) -> int:
         session.compute([*blocks, None])
         print(f"\nAt the last snapshot, {session.snapshots[-1].label}:\n")
         print(table(session, blocks))
-        report.parent.mkdir(parents=True, exist_ok=True)
         written = session.report(report)
     print(f"\nThe report, with its slider: {written} (any browser, no network needed)")
     print(f"All of it took {time.perf_counter() - began:.0f} s.", flush=True)
