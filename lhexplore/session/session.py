@@ -1,12 +1,11 @@
 """The one object users make: a model, its data and its snapshots, joined to spectra that are computed once."""
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -15,44 +14,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..curvature import (
-    BATCHED_COLUMN,
-    Batches,
-    Choice,
-    Layer,
-    LayerHessian,
-    Replica,
-    choose,
-    find_layer,
-    freeze,
-    list_layers,
-    measure,
-    whole_network,
-)
+from ..curvature import BATCHED_COLUMN, Choice, Layer, choose, freeze, list_layers
 from ..diagnosis import Diagnosis, diagnose
-from ..errors import (
-    ClosedError,
-    LhexploreError,
-    SettingError,
-    SnapshotError,
-    UnknownLayerError,
-    UnsupportedError,
-    suggest,
-)
+from ..errors import ClosedError, LhexploreError, SettingError, SnapshotError, UnsupportedError
 from ..jobs import Job, Progress
-from ..snapshots import Snapshot, Snapshots, fit
+from ..snapshots import Snapshot, Snapshots
 from ..spectrum import Spectrum, Step
 from ..store import Store, key, open_store
 from . import tables
 from .bar import Bar
+from .lane import Lane
 from .request import CURVATURES, Request
+from .selection import WHOLE, block, blocks
 from .structure import fingerprint
 from .table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WHOLE = "whole network"  # what the whole network is called where a name is needed; ``None`` in code
 ALGORITHM = 1  # grows when a change of code changes numbers: older cache entries are then computed anew
 
 
@@ -110,25 +89,22 @@ class Session:
             raise UnsupportedError(f"This version differentiates functional='loss'; got {functional!r}.")
         if executor is not None:
             raise UnsupportedError("This version computes in its own worker thread: leave executor=None.")
-        self._model, self._mode, self._seed, self._curvature = model, mode, seed, curvature
-        self._loss, self._dtype, self._device = loss, dtype, device
+        self._mode, self._seed, self._curvature = mode, seed, curvature
         self._data = {"data": freeze(data, samples=samples, weight=weight, seed=seed)}
         if held_out is not None:
             self._data["held_out"] = freeze(held_out, samples=samples, weight=weight, seed=seed)
         self._weight = weight if isinstance(weight, str) else f"{weight.__module__}.{weight.__qualname__}"
-        self._replicas = {"data": self._copy("data")}  # the held-out copy is made when it is asked for
-        self._layers = list_layers(self._replicas["data"].model, layers)
-        self._snapshots = Snapshots.of(snapshots, self._replicas["data"].model if snapshots is None else model)
-        self._structure = fingerprint(self._replicas["data"].model)
+        self._lane = Lane(model, loss, self._data, mode=mode, dtype=dtype, device=device)
+        copy = self._lane.replica.model
+        self._layers = list_layers(copy, layers)
+        self._snapshots = Snapshots.of(snapshots, copy if snapshots is None else model)
+        self._structure = fingerprint(copy)
         self._store: Store = open_store(cache)
-        self._lane = threading.RLock()  # one lane computes; also guards what is remembered below
-        self._loaded: dict[str, str] = {}  # split -> label of the weights in its replica
         self._keys: dict[Request, str] = {}
         self._pace: dict[tuple[str | None, str], float] = {}  # (layer, method) -> seconds a product took
-        self._product = float("nan")  # seconds of one product with the whole network, once measured
+        self._product = math.nan  # seconds of a product with the whole network, once measured
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
         self._failures: dict[tuple[str | None, str], str] = {}
-        self._closed = False
 
     # ---- what is there
 
@@ -145,7 +121,7 @@ class Session:
     @property
     def closed(self) -> bool:
         """Whether :meth:`close` was called."""
-        return self._closed
+        return self._lane.closed
 
     @property
     def has_held_out(self) -> bool:
@@ -155,12 +131,12 @@ class Session:
     @property
     def notices(self) -> tuple[str, ...]:
         """What the person should know about data, model and cache, in sentences."""
-        return (*self._data["data"].notes, *self._replicas["data"].notes, *self._store.notices)
+        return (*self._data["data"].notes, *self._lane.replica.notes, *self._store.notices)
 
     @property
     def description(self) -> str:
         """One line: model, size, data, loss, mode, precision, device."""
-        replica = self._replicas["data"]
+        replica = self._lane.replica
         count = sum(t.numel() for t in replica.tensors.values())
         return (
             f"{type(replica.model).__name__} · {count:,} parameters · {self._data['data'].examples:,} examples · "
@@ -168,7 +144,7 @@ class Session:
         )
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{len(self._layers)} layers × {len(self._snapshots)} snapshots"
+        state = "closed" if self.closed else f"{len(self._layers)} layers × {len(self._snapshots)} snapshots"
         return f"Session({state}; {self.description})"
 
     # ---- spectra
@@ -253,9 +229,7 @@ class Session:
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until no computation of this session is under way."""
-        if not self._lane.acquire(timeout=-1 if timeout is None else timeout):
-            raise TimeoutError(f"Still computing after {timeout} s.")
-        self._lane.release()
+        self._lane.wait(timeout)
 
     # ---- before anything runs
 
@@ -273,10 +247,8 @@ class Session:
     def check(self) -> Table:
         """One tiny pass over the model: what will work, what will not and why, and what all of it will cost."""
         self._open()
-        with self._lane:
-            replica = self._at("data", self._first_usable())
-            with replica.guard():
-                rows = replica.check()
+        with self._lane.at("data", self._first_usable()) as replica:
+            rows = replica.check()
         return tables.check(self, rows)
 
     # ---- reading
@@ -308,12 +280,7 @@ class Session:
         row = self._snapshots[snapshot]
         for split in self._data:
             if (split, row.label) not in self._evaluated:
-                with self._lane:
-                    replica = self._at(split, row)
-                    with replica.guard():
-                        found = {"loss": replica.value()}
-                        accuracy = replica.accuracy()
-                self._evaluated[split, row.label] = found if accuracy is None else {**found, "accuracy": accuracy}
+                self._evaluated[split, row.label] = self._lane.evaluate(split, row)
         return self.losses(snapshot)
 
     def summary(self) -> "pd.DataFrame":
@@ -340,10 +307,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of the model copy and the data; what is cached stays on disk. Harmless when repeated."""
-        self._closed = True
-        with self._lane:
-            for replica in self._replicas.values():
-                replica.release()
+        self._lane.close()
 
     def __enter__(self) -> "Session":
         return self
@@ -356,32 +320,18 @@ class Session:
     # ---- inside
 
     def _open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise ClosedError("This session was closed. Make a new Session: cached results are found again.")
 
-    def _copy(self, split: str) -> Replica:
-        return Replica(
-            self._model, self._loss, self._batches(split), mode=self._mode, dtype=self._dtype, device=self._device
-        )
-
-    def _batches(self, split: str) -> Batches:
-        if split not in self._data:
-            raise SettingError("split='held_out' needs a second loader: Session(…, held_out=loader).")
-        return self._data[split]
-
     def _layer(self, name: str | None) -> Layer:
-        if name is None:
-            return whole_network(self._layers)
-        layer = find_layer(self._layers, name)
-        if layer.status != "ok" and not layer.reason.startswith("not selected"):
-            raise UnknownLayerError(f"Layer {name!r} has no spectrum of its own: {layer.reason}.")
-        return layer
+        return block(self._layers, name)
 
     def _request(self, layer: str | None, snapshot: int | str, **settings: Any) -> Request:
         name = None if layer in (None, WHOLE) else layer
         self._layer(name)
         request = Request(name, self._snapshots[snapshot].label, **settings)
-        self._batches(request.split)
+        if request.split not in self._data:
+            raise SettingError("split='held_out' needs a second loader: Session(…, held_out=loader).")
         return replace(request, curvature=request.curvature or self._curvature)
 
     def choice(self, request: Request) -> Choice:
@@ -396,9 +346,9 @@ class Session:
         return self._keys[request]
 
     def _new_key(self, request: Request) -> str:
-        replica, choice = self._replicas["data"], self.choice(request)
+        replica, choice = self._lane.replica, self.choice(request)
         lanczos = choice.method == "lanczos"
-        batches = self._batches(request.split)
+        batches = self._data[request.split]
         return key(
             {
                 "algorithm": ALGORITHM,
@@ -439,57 +389,18 @@ class Session:
         if known is not None:
             yield Step(known.products, known.products, known)
             return
-        self._open()
-        items = None
-        try:
-            while True:
-                with self._lane:  # held for one product at a time: another thread's wish gets its turn in between
-                    self._open()
-                    replica = self._at(request.split, self._snapshots[request.snapshot])
-                    with replica.guard():
-                        if items is None:
-                            items = self._measure(replica, request)
-                        step = next(items, None)
-                if step is None:
-                    return
+        layer, snapshot = self._layer(request.layer), self._snapshots[request.snapshot]
+        with closing(self._lane.steps(request, layer, snapshot, seed=self._seed)) as steps:
+            for step in steps:
                 if step.spectrum is not None and step.spectrum.complete:
                     self._remember(request, step.spectrum)
                 yield step
-        finally:
-            if items is not None:
-                items.close()
-
-    def _measure(self, replica: Replica, request: Request) -> Any:
-        return measure(
-            replica,
-            self._layer(request.layer),
-            label=request.layer,
-            snapshot=str(request.snapshot),
-            method=request.method,
-            curvature=request.curvature or self._curvature,
-            split=request.split,
-            steps=request.steps,
-            probes=request.probes,
-            seed=self._seed,
-        )
 
     def _remember(self, request: Request, spectrum: Spectrum) -> None:
         self._store.put(self._key(request), spectrum)
-        self._failures.pop((request.layer, str(request.snapshot)), None)
+        self._failures.pop((request.layer, request.snapshot), None)
         if spectrum.products:
             self._pace[request.layer, self.choice(request).method] = spectrum.seconds / spectrum.products
-
-    def _at(self, split: str, snapshot: Snapshot) -> Replica:
-        """The replica of ``split`` with the weights of ``snapshot`` in it; call with the lane held."""
-        if split not in self._replicas:
-            self._replicas[split] = self._copy(split)
-        replica = self._replicas[split]
-        if self._loaded.get(split) != snapshot.label:
-            state, _ = fit(snapshot.load(), replica.model)
-            self._loaded.pop(split, None)
-            replica.load(state)
-            self._loaded[split] = snapshot.label
-        return replica
 
     def _first_usable(self) -> Snapshot:
         for snapshot in reversed(self._snapshots):
@@ -499,30 +410,12 @@ class Session:
         raise SnapshotError(f"None of the {len(self._snapshots)} snapshots can be used ({reasons}).")
 
     def _grid(self, layers: Sequence[str | None] | str | None, snapshots: Sequence[int | str] | None) -> list[Request]:
-        names = self._names(layers)
+        names = blocks(self._layers, layers)
         rows = [self._snapshots[s] for s in (range(len(self._snapshots)) if snapshots is None else snapshots)]
         usable = [row for row in rows if row.status == "ok"]
         if rows and not usable:
             self._first_usable()
         return [self._request(name, row.label) for row in usable for name in names]
-
-    def _names(self, layers: Sequence[str | None] | str | None) -> list[str | None]:
-        ok = [layer.name for layer in self._layers if layer.status == "ok"]
-        if layers is None:
-            return list(ok)
-        names: list[str | None] = []
-        for wanted in [layers] if isinstance(layers, str) else layers:
-            if wanted is None or wanted == WHOLE:
-                found: list[str | None] = [None]
-            else:
-                found = [name for name in ok if fnmatchcase(name, wanted)]
-                if not found:
-                    self._layer(wanted)  # a name: an error with near names if there is none
-                    found = [wanted]
-            names += [name for name in found if name not in names]
-        if not names:
-            raise UnknownLayerError(f"layers={layers!r} selects nothing. {suggest(layers, ok)}")
-        return names
 
     def seconds(self, request: Request) -> float:
         """Predicted seconds of a request, from the layer's earlier spectra, else :meth:`calibrate`; NaN before both."""
@@ -534,15 +427,7 @@ class Session:
 
     def calibrate(self) -> None:
         """Time one product with the whole network, unless that was done: what predictions rest on at first."""
-        if not math.isnan(self._product):
-            return
-        with self._lane:
-            op = LayerHessian(self._at("data", self._first_usable()), whole_network(self._layers))
-            vector = torch.ones(op.size, dtype=op.dtype, device=op.device)
-            op.matvec(vector)  # builds the graph; only the product itself is repeated later
-            began = time.perf_counter()
-            op.matvec(vector)
-            self._product = time.perf_counter() - began
+        self._product = self._lane.product_seconds(self._layer(None), self._first_usable())
 
     def _fill(self, wanted: list[Request]) -> Iterator[Progress]:
         began, first = time.perf_counter(), None
@@ -562,7 +447,7 @@ class Session:
                 computed += 1
             except LhexploreError as error:
                 first = first or error
-                self._failures[request.layer, str(request.snapshot)] = str(error)
+                self._failures[request.layer, request.snapshot] = str(error)
             done += 1
             rest = sum(map(self.seconds, missing[i + 1 :]))
             yield Progress(done, len(wanted), time.perf_counter() - began, rest, "")

@@ -1,0 +1,120 @@
+"""One lane: the private copies that compute, one snapshot's weights at a time, for one thread at a time.
+
+Whoever computes takes the lane for one product and gives it back, so a person's wish gets its turn between the
+products of a long job, and closing a generator stops the work within one product.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from ..curvature import Batches, Layer, LayerHessian, Replica, measure
+from ..errors import ClosedError, SettingError
+from ..snapshots import Snapshot, fit
+from ..spectrum import Step
+from .request import Request
+
+
+class Lane:
+    """Computes requests on private copies of ``model``: one copy per split of the data, made when first needed."""
+
+    def __init__(self, model: torch.nn.Module, loss: Any, data: Mapping[str, Batches], **settings: Any) -> None:
+        """``settings`` go to :class:`Replica`: mode, dtype, device."""
+        self._arguments = (model, loss, settings)
+        self._data = data
+        self._replicas: dict[str, Replica] = {}
+        self._loaded: dict[str, str] = {}  # split -> label of the weights in its copy
+        self._lock = threading.RLock()
+        self._product = math.nan
+        self.closed = False
+        self.replica = self._copy("data")
+
+    @contextmanager
+    def at(self, split: str, snapshot: Snapshot) -> Iterator[Replica]:
+        """Hold the lane with the weights of ``snapshot`` in place and every switch set that computing needs.
+
+        Raises:
+            ClosedError: the session was closed.
+            SnapshotError: the weights cannot be read or do not fit.
+        """
+        with self._lock:
+            if self.closed:
+                raise ClosedError("This session was closed. Make a new Session: cached results are found again.")
+            replica = self._replicas.get(split) or self._copy(split)
+            if self._loaded.get(split) != snapshot.label:
+                state, _ = fit(snapshot.load(), replica.model)
+                self._loaded.pop(split, None)
+                replica.load(state)
+                self._loaded[split] = snapshot.label
+            with replica.guard():
+                yield replica
+
+    def steps(self, request: Request, layer: Layer, snapshot: Snapshot, *, seed: int) -> Generator[Step, None, None]:
+        """Compute one request, a product at a time."""
+        items: Any = None
+        try:
+            while True:
+                with self.at(request.split, snapshot) as replica:
+                    if items is None:
+                        items = measure(
+                            replica,
+                            layer,
+                            label=request.layer,
+                            snapshot=request.snapshot,
+                            method=request.method,
+                            curvature=request.curvature or "hessian",
+                            split=request.split,
+                            steps=request.steps,
+                            probes=request.probes,
+                            seed=seed,
+                        )
+                    step = next(items, None)
+                if step is None:
+                    return
+                yield step
+        finally:
+            if items is not None:
+                items.close()
+
+    def evaluate(self, split: str, snapshot: Snapshot) -> dict[str, float]:
+        """Loss, and accuracy of a classifier, on one split; one forward pass each."""
+        with self.at(split, snapshot) as replica:
+            accuracy = replica.accuracy()
+            return {"loss": replica.value(), **({} if accuracy is None else {"accuracy": accuracy})}
+
+    def product_seconds(self, layer: Layer, snapshot: Snapshot) -> float:
+        """Seconds of one product with ``layer``; measured once, the first answer is kept."""
+        if math.isnan(self._product):
+            with self.at("data", snapshot) as replica:
+                op = LayerHessian(replica, layer)
+                vector = torch.ones(op.size, dtype=op.dtype, device=op.device)
+                op.matvec(vector)  # builds the graph, which all later products share
+                began = time.perf_counter()
+                op.matvec(vector)
+                self._product = time.perf_counter() - began
+        return self._product
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until no product is under way."""
+        if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
+            raise TimeoutError(f"Still computing after {timeout} s.")
+        self._lock.release()
+
+    def close(self) -> None:
+        """Let go of copies and data."""
+        self.closed = True
+        with self._lock:
+            for replica in self._replicas.values():
+                replica.release()
+
+    def _copy(self, split: str) -> Replica:
+        if split not in self._data:
+            raise SettingError("split='held_out' needs a second loader: Session(…, held_out=loader).")
+        model, loss, settings = self._arguments
+        self._replicas[split] = Replica(model, loss, self._data[split], **settings)
+        return self._replicas[split]
