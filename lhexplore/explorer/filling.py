@@ -1,6 +1,7 @@
 """Getting what is missing from a session, best first, so that whoever drives it can stop between two products."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
@@ -35,14 +36,13 @@ def fill(
     *,
     key: Callable[[Cell], str | None],
     leave: Callable[[Cell], bool],
-    clock: Callable[[], float],
 ) -> Iterator[News]:
     """Fill cell after cell until ``choose`` has no more; ``leave`` says between two steps to drop the one at hand.
 
     A cell that fails does not stop the others; a closed session does.
     """
     while (cell := choose()) is not None:
-        for news in _one(session, cell, key(cell), clock):
+        for news in _one(session, cell, key(cell)):
             yield news
             if isinstance(news.failure, ClosedError):
                 return
@@ -63,8 +63,8 @@ def evaluate(session: Source, count: int) -> Iterator[News]:
         yield News(None)
 
 
-def _one(session: Source, cell: Cell, layer: str | None, clock: Callable[[], float]) -> Iterator[News]:
-    start, finished = clock(), False
+def _one(session: Source, cell: Cell, layer: str | None) -> Iterator[News]:
+    start, finished = time.monotonic(), False
     try:
         known = session.cached(layer, cell[1])
         if known is not None:
@@ -74,14 +74,14 @@ def _one(session: Source, cell: Cell, layer: str | None, clock: Callable[[], flo
         with closing(_generator(session.steps(layer, cell[1]))) as steps:
             for step in steps:
                 finished = step.spectrum is not None and step.spectrum.complete
-                yield News(cell, step, seconds=clock() - start)
+                yield News(cell, step, seconds=time.monotonic() - start)
         if not finished:
             yield News(cell, failure=RuntimeError("The computation ended without a result."))
     except Exception as failure:  # noqa: BLE001  any failure belongs on the screen, and the other cells go on
         yield News(cell, failure=failure)
 
 
-def _generator(steps: Iterator[Step]) -> Iterator[Step]:
+def _generator(steps: Iterator[Step]) -> Generator[Step]:
     """A generator even where the session hands out a plain iterator, so that it can be closed."""
     try:
         yield from steps

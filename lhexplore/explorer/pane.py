@@ -15,7 +15,7 @@ import bokeh
 import traitlets as t
 from bokeh.document import Document
 from bokeh.embed import json_item
-from bokeh.models import GlyphRenderer
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.protocol import Protocol
 
 from .framed import Framed, script
@@ -43,6 +43,7 @@ class BokehPane(Framed):
     def __init__(self, *, on_pick: Callable[[int], None] | None = None, **traits: Any) -> None:
         self._lock = threading.RLock()
         self._plot: Plot | None = None
+        self._document = Document()
         self._kind: Hashable = None
         self._on_pick = on_pick
         super().__init__(**traits)
@@ -60,23 +61,24 @@ class BokehPane(Framed):
                 self.frames, self.spec = packed, json.dumps(spec)
                 self.sentences = json.dumps(plot.sentences)
             if self._plot is plot:
-                self.send({"kind": "document", "document": self._document()})
+                self.send({"kind": "document", "document": self._text()})
 
     def close(self) -> None:
         """Let go of the figure and of the connection to the browser."""
         with self._lock:
             if self._plot is not None:
-                self._plot.root.document.clear()
+                self._document.clear()
                 self._plot = None
         super().close()
 
     def _replace(self, plot: Plot, kind: Hashable) -> None:
         if self._plot is not None:
-            self._plot.root.document.remove_on_change(self)
+            self._document.remove_on_change(self)
         if all(rows.shape[1] == 1 for rows in plot.frames.values()):
             _lift_markers(plot)
-        Document().add_root(plot.root)
-        plot.root.document.on_change_dispatch_to(self)
+        self._document = Document()
+        self._document.add_root(plot.root)
+        self._document.on_change_dispatch_to(self)
         self._plot, self._kind = plot, kind
 
     def _document_patched(self, event: Any) -> None:
@@ -87,7 +89,7 @@ class BokehPane(Framed):
             buffers=[b.to_bytes() for b in message.buffers],
         )
 
-    def _document(self) -> str:
+    def _text(self) -> str:
         """The figure as JSON text: dictionaries would be re-ordered on the way and lose their references."""
         assert self._plot is not None  # noqa: S101  called while something is shown
         return json.dumps(json_item(self._plot.root)["doc"])
@@ -99,13 +101,13 @@ class BokehPane(Framed):
         elif kind == "hello":
             with self._lock:
                 if self._plot is not None:
-                    self.send({"kind": "document", "document": self._document(), "view": content.get("view")})
+                    self.send({"kind": "document", "document": self._text(), "view": content.get("view")})
         elif kind == "pick" and self._on_pick is not None and isinstance(content.get("index"), int):
             self._on_pick(content["index"])
 
 
 def _lift_markers(plot: Plot) -> None:
     """Put what moves on a canvas of its own: the figure below is then not painted again for every frame."""
-    for renderer in plot.root.select({"type": GlyphRenderer}):
-        if renderer.data_source.name in plot.sources:
+    for renderer in plot.root.references():
+        if isinstance(renderer, GlyphRenderer) and renderer.data_source.name in plot.sources:
             renderer.level = "overlay"

@@ -139,6 +139,56 @@ def nearest_first(selected: Cell, rows: Sequence[str], count: int) -> Iterator[C
     yield from ((rows[r], i) for _, _, i, r in sorted(others))
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a person looks at, at one moment: the threads read this value, never single traits that may change."""
+
+    entries: tuple[Entry, ...]
+    labels: tuple[str, ...]
+    places: tuple[str, ...]
+    layers: tuple[str, ...]
+    layer: str
+    snapshot: int
+    view: str = "histogram"
+    scale: str = "symlog"
+    metric: str = "lambda_max"
+
+    @property
+    def cell(self) -> Cell:
+        """The layer and snapshot that are looked at."""
+        return self.layer, self.snapshot
+
+    @property
+    def shown(self) -> tuple[Entry, ...]:
+        """Rows of the list: the wanted entries, and where all are wanted also those that were skipped."""
+        return shown(self.entries, self.layers)
+
+    @property
+    def rows(self) -> tuple[Entry, ...]:
+        """Rows of the map, which are filled without being asked for: the wanted layers, else the whole network."""
+        usable = tuple(entry for entry in self.shown if entry.usable)
+        return tuple(entry for entry in usable if entry.key is not None) or usable
+
+    @property
+    def request(self) -> Request:
+        """The call that gives what is looked at."""
+        return requests(self.key(self.layer), self.labels)[self.snapshot]
+
+    def key(self, name: str) -> str | None:
+        """What the session is asked for."""
+        return find_entry(self.entries, name).key
+
+    def wanted(self) -> list[Cell]:
+        """All cells that are worth knowing, best first."""
+        return list(nearest_first(self.cell, [entry.name for entry in self.rows], len(self.labels)))
+
+
+def shown(entries: Sequence[Entry], layers: Sequence[str]) -> tuple[Entry, ...]:
+    """The entries called ``layers``; where those are all usable ones, the skipped ones too."""
+    everything = all(entry.name in layers for entry in entries if entry.usable)
+    return tuple(entry for entry in entries if entry.name in layers or (everything and not entry.usable))
+
+
 class Known:
     """What came back so far, by cell. Every method takes the one lock; values handed out never change."""
 

@@ -25,8 +25,8 @@ class Status(AnyWidget):
             self.share, self.progress, self.text, self.problem = share, progress, text, problem
 
 
-def pace_words(done: int, total: int, *, seconds: float, computed: float, left: float) -> str:
-    """Say done/total, the pace of what was computed in ``seconds``, and the time left.
+def pace_words(done: int, total: int, *, seconds: float, computed: float, left: float, where: str = "") -> str:
+    """Say done/total, the pace of what was computed in ``seconds``, the time left, and what is computed now.
 
     ``computed`` may count parts of spectra; what came from the cache is not in it. ``left`` is NaN while unknown.
     """
@@ -36,4 +36,6 @@ def pace_words(done: int, total: int, *, seconds: float, computed: float, left: 
         parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each")
     if left == left:
         parts.append(f"{clock(left)} left")
+    if where:
+        parts.append(where)
     return " · ".join(parts)

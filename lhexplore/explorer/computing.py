@@ -1,0 +1,199 @@
+"""Pulls what is missing from a session beside the kernel, what is looked at first, and remembers what came."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..diagnosis import Diagnosis, Hesd, diagnose, hesd
+from ..errors import ClosedError
+from ..jobs import State, Worker
+from ..spectrum import Spectrum
+from .filling import News, evaluate, fill, spoils_snapshot
+from .pace import Pace
+from .state import Cell, Known, Selection, nearest_first, words
+from .weak import weakly
+
+STAY = 0.15  # seconds a selection must last before it interrupts what is being computed
+
+
+class Computing:
+    """Owns the worker and everything it found.
+
+    ``look`` says what is looked at now; ``changed`` is told what has to be drawn again: "layer", "map", "loss", or
+    nothing but the progress.
+    """
+
+    def __init__(self, session: Any, *, look: Callable[[], Selection], changed: Callable[..., None]) -> None:
+        self.known = Known()
+        self.pace = Pace()
+        self.current: Cell | None = None
+        self.trouble = ""  # what went wrong apart from single cells, in words
+        self.sweeping = True  # False after a stop: only what is looked at is computed
+        self._session, self._look, self._changed = session, look, changed
+        self._chosen_at = 0.0
+        self._closed = False
+        self._notes = threading.Lock()
+        self._diagnoses: dict[Cell, Diagnosis] = {}
+        self._worker: Worker[News] = Worker(on_item=weakly(self._on_news), on_state=weakly(self._on_state))
+
+    # ---- wishes: return at once
+
+    def wish(self) -> None:
+        """Have the worker look for what is missing, unless it already does."""
+        self._chosen_at = time.monotonic()
+        if self._choose() is not None and (not self._worker.busy or not self.sweeping):
+            self._worker.ask(self._work)
+
+    def stop(self) -> None:
+        """Stop within one product; afterwards only what is looked at is computed."""
+        self.sweeping = False
+        self._worker.cancel()
+
+    def resume(self) -> None:
+        """Compute everything that is missing, and try again what failed."""
+        self.sweeping, self.trouble = True, ""
+        self.known.forgive()
+        self.wish()
+
+    def close(self) -> None:
+        """Stop for good."""
+        self._closed = True
+        self._worker.cancel()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is wished for or being computed."""
+        return self._worker.busy
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until nothing is; raises TimeoutError."""
+        self._worker.wait(timeout)
+
+    def read_cached(self, *, seconds: float) -> None:
+        """Take over what is cached, as far as it is read quickly; the worker reads the rest."""
+        end = time.monotonic() + seconds
+        looking = self._look()
+        for name, k in looking.wanted():
+            if time.monotonic() > end:
+                return
+            try:
+                found = self._session.cached(looking.key(name), k)
+            except Exception:  # noqa: BLE001  the worker meets it again and says it on the screen
+                return
+            if found is not None:
+                self.known.put((name, k), found)
+
+    # ---- what is known
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session was closed under us."""
+        return bool(self._session.closed)
+
+    def diagnosis(self, cell: Cell) -> Diagnosis | None:
+        """What the session says of a complete spectrum, from what is known of its neighbours; remembered."""
+        spectrum = self.known.spectrum(cell)
+        if spectrum is None:
+            return None
+        with self._notes:
+            found = self._diagnoses.get(cell)
+        if found is None:
+            name, k = cell
+            found = self._session.known_diagnosis(self._look().key(name), k) or diagnose(spectrum)
+            with self._notes:
+                self._diagnoses[cell] = found
+        return found
+
+    def hesd(self, cell: Cell) -> Hesd | None:
+        """The type of the best value there is; a preliminary one says so."""
+        diagnosis, best = self.diagnosis(cell), self.known.best(cell)
+        if diagnosis is not None:
+            return diagnosis.hesd
+        return None if best is None else hesd(best)
+
+    def count(self) -> tuple[int, int, int]:
+        """How many spectra are known, how many could not be had, and how many are wanted."""
+        cells = self._look().wanted()
+        failed = sum(self.known.failure(cell) is not None for cell in cells)
+        return sum(not self.known.missing(cell) for cell in cells) - failed, failed, len(cells)
+
+    def missing(self) -> list[Cell]:
+        """What is wanted and not there, best first."""
+        return [cell for cell in self._look().wanted() if self.known.missing(cell)]
+
+    # ---- on the worker's thread
+
+    def _work(self) -> Iterator[News]:
+        self.pace = Pace()
+        yield from self._fill(self._looked_at)
+        if self.sweeping:
+            yield from evaluate(self._session, len(self._look().labels))
+        yield from self._fill(self._choose)
+
+    def _fill(self, choose: Callable[[], Cell | None]) -> Iterator[News]:
+        return fill(self._session, choose, key=lambda cell: self._look().key(cell[0]), leave=self._leave)
+
+    def _looked_at(self) -> Cell | None:
+        cell = self._look().cell
+        return cell if not self._closed and self.known.missing(cell) else None
+
+    def _choose(self) -> Cell | None:
+        """The missing cell that is wanted most, or None."""
+        if self._closed or not self.sweeping:
+            return self._looked_at()
+        looking = self._look()
+        order = nearest_first(looking.cell, [entry.name for entry in looking.rows], len(looking.labels))
+        return next((cell for cell in order if self.known.missing(cell)), None)
+
+    def _leave(self, cell: Cell) -> bool:
+        """Whether something else is looked at by now, long enough, and missing."""
+        here = self._look().cell
+        elsewhere = cell != here and time.monotonic() - self._chosen_at > STAY
+        return self._closed or (elsewhere and self.known.missing(here))
+
+    def _on_news(self, news: News) -> None:
+        cell, step = news.cell, news.step
+        if cell is None:
+            self.trouble = self.trouble if news.failure is None else words(news.failure)
+            self._changed("loss")
+        elif news.failure is not None:
+            self._fail(cell, news.failure)
+        elif step is not None and step.spectrum is not None and step.spectrum.complete:
+            self.pace.finished(cell, news.seconds)
+            self._put(cell, step.spectrum)
+        elif step is not None:
+            self.current = cell
+            self.known.advance(cell, step)
+            self.pace.under_way(step.done / step.total if step.total else 0.0)
+            self._changed(*(["layer"] if cell == self._look().cell else []))
+
+    def _put(self, cell: Cell, spectrum: Spectrum) -> None:
+        self.known.put(cell, spectrum)
+        name, k = cell
+        with self._notes:  # what was said of later snapshots and of the layers beside may change with it
+            for other in [c for c in self._diagnoses if (c[0] == name and c[1] >= k) or c[1] == k]:
+                del self._diagnoses[other]
+        self._changed("layer", "map")
+
+    def _fail(self, cell: Cell, failure: Exception) -> None:
+        if isinstance(failure, ClosedError):
+            self.sweeping = False
+        else:
+            names = [entry.name for entry in self._look().entries if entry.usable]
+            others = [(name, cell[1]) for name in names] if spoils_snapshot(failure) else []  # would fail alike
+            for each in {cell, *(other for other in others if self.known.missing(other))}:
+                self.known.fail(each, failure)
+        self._changed("layer", "map")
+
+    def _on_state(self, state: State, failure: BaseException | None) -> None:
+        if state == State.BUSY:
+            self._changed()
+            return
+        self.current = None
+        self.pace.ended()
+        if failure is not None:
+            self.trouble = words(failure)
+        self._changed("layer")
+        if state == State.IDLE and not self.closed and self._choose() is not None:
+            self._worker.ask(self._work)  # a wish that came while the worker was about to end

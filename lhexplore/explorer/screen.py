@@ -1,0 +1,139 @@
+"""Puts what is known into the widgets; the only place that draws."""
+
+from typing import Any
+
+import numpy as np
+
+from ..diagnosis import METRICS
+from .card import Text, failed_card, known_card, missing_card, preliminary_card
+from .computing import Computing
+from .escape import plain
+from .figures import heat_map, loss_plot, spectrum_plot
+from .parts import Parts
+from .state import Cell, Selection, requests, words
+from .status import pace_words
+
+EVERYTHING = frozenset({"layer", "map", "loss"})
+LONG = 1000  # characters of a message on screen
+
+
+class Screen:
+    """Draws a selection; told which parts are out of date."""
+
+    def __init__(self, session: Any, parts: Parts, computing: Computing) -> None:
+        self._session, self._parts, self._computing, self._known = session, parts, computing, computing.known
+
+    def paint(self, looking: Selection, stale: set[str]) -> None:
+        """Draw again what is in ``stale``, and the progress."""
+        if "loss" in stale:
+            self._paint_loss()
+        if "layer" in stale:
+            self._paint_layer(looking)
+        if "map" in stale:
+            self._paint_map(looking)
+        self.paint_status(looking)
+
+    def paint_status(self, looking: Selection) -> None:
+        """Draw how far the work is, what went wrong, and which button makes sense."""
+        parts, computing = self._parts, self._computing
+        done, failed, total = computing.count()
+        parts.status.show(
+            share=(done + failed) / total if total else 1.0,
+            progress=self._progress(looking),
+            text=status_words(computing),
+            problem=problem_words(computing, looking),
+        )
+        working = computing.busy and computing.sweeping
+        parts.stop.disabled = not computing.busy
+        parts.compute.disabled = computing.closed or working or done == total
+
+    def _paint_loss(self) -> None:
+        shots = list(self._session.snapshots)
+        self._parts.loss.show(loss_plot(shots, [self._session.losses(k) for k in range(len(shots))]))
+
+    def _paint_layer(self, looking: Selection) -> None:
+        parts = self._parts
+        cells = [(looking.layer, k) for k in range(len(looking.labels))]
+        spectra = [self._known.best(cell) for cell in cells]
+        kind: Any = looking.view
+        scale: Any = looking.scale
+        plot = spectrum_plot(spectra, looking.labels, layer=looking.layer, kind=kind, scale=scale)
+        parts.spectrum.show(plot, kind=(kind, scale))
+        parts.spectrum_words.say(plot.sentences)
+        parts.card.show([self._card(cell, looking) for cell in cells])
+        parts.code.say([str(request) for request in requests(looking.key(looking.layer), looking.labels)])
+
+    def _card(self, cell: Cell, looking: Selection) -> Text:
+        title = f"{plain(cell[0])} · {looking.places[cell[1]]}"
+        found, diagnosis = self._known.spectrum(cell), self._computing.diagnosis(cell)
+        failure, step = self._known.failure(cell), self._known.step(cell)
+        if found is not None and diagnosis is not None:
+            return known_card(title, found, diagnosis)
+        if failure is not None:
+            return failed_card(title, plain(words(failure), longest=LONG))
+        if step is not None:
+            return preliminary_card(title, step, self._computing.hesd(cell), stopped=cell != self._computing.current)
+        return missing_card(title, waiting=self._computing.sweeping and not self._computing.closed)
+
+    def _paint_map(self, looking: Selection) -> None:
+        parts, metric, count = self._parts, METRICS[looking.metric], len(looking.labels)
+        cells = [[(entry.name, k) for k in range(count)] for entry in looking.shown]
+        table = np.array([[self._value(cell, looking.metric) for cell in row] for row in cells])
+        marks = [[self._mark(cell) for cell in row] for row in cells]
+        parts.layers.show(table, marks, quantity=metric.name, log=metric.log)
+        names = [entry.name for entry in looking.rows]
+        values = table[[looking.shown.index(entry) for entry in looking.rows]]
+        here = names.index(looking.layer) if looking.layer in names else -1
+        plot = heat_map(values, names, looking.labels, metric=metric, layer=here)
+        colours = str([model.tags for model in plot.root.select({"name": "heat-colours"})])
+        parts.heat.show(plot, kind=(looking.metric, *names, colours))
+        parts.heat_words.say(plot.sentences)
+
+    def _value(self, cell: Cell, metric: str) -> float:
+        found = self._computing.diagnosis(cell)
+        return float("nan") if found is None else float(found.metrics.get(metric, float("nan")))
+
+    def _mark(self, cell: Cell) -> tuple[str, str, str] | None:
+        found = self._computing.diagnosis(cell)
+        return None if found is None else (found.hesd.symbol, found.hesd.word, found.hesd.colour)
+
+    def _progress(self, looking: Selection) -> str:
+        computing, pace = self._computing, self._computing.pace
+        done, failed, total = computing.count()
+        current = computing.current
+        where = "" if current is None else f"{plain(current[0])} at {looking.places[current[1]]}"
+        left = pace.left(computing.missing()) if computing.busy else float("nan")
+        computed = pace.done if computing.busy else 0.0
+        return pace_words(done + failed, total, seconds=pace.seconds, computed=computed, left=left, where=where)
+
+
+def status_words(computing: Computing) -> str:
+    """Say what is going on."""
+    done, failed, total = computing.count()
+    if computing.closed:
+        return "The session was closed. What is known stays on screen."
+    if computing.busy:
+        return "Computing." if computing.sweeping else "Computing what you look at."
+    if done + failed < total:
+        return "Stopped. Look at something missing to compute it, or press Compute for all."
+    if failed:
+        return f"{done} of {total} spectra are known; {failed} could not be computed."
+    return f"All {total} spectra are known."
+
+
+def problem_words(computing: Computing, looking: Selection) -> str:
+    """Say what went wrong: first with what is looked at, then in general, then elsewhere."""
+    failures = computing.known.failures()
+    if looking.cell in failures:
+        return _failed(looking.cell, failures[looking.cell], looking)
+    if computing.trouble:
+        return plain(computing.trouble, longest=LONG)
+    if not failures:
+        return ""
+    cell, failure = next(iter(failures.items()))
+    more = f" ({len(failures) - 1} more could not be computed.)" if len(failures) > 1 else ""
+    return _failed(cell, failure, looking) + more
+
+
+def _failed(cell: Cell, failure: Exception, looking: Selection) -> str:
+    return plain(f"{cell[0]} at {looking.labels[cell[1]]}: {words(failure)}", longest=LONG)
