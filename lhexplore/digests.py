@@ -25,6 +25,11 @@ def digest_bytes(data: bytes | memoryview) -> str:
     return _hash([data])
 
 
+def digest_parts(parts: Iterable[bytes | memoryview]) -> str:
+    """Digest blocks of bytes, each with its length: ``[b"ab"]`` and ``[b"a", b"b"]`` differ."""
+    return _hash(parts)
+
+
 def digest_tensors(tensors: Iterable[tuple[str, "torch.Tensor"]]) -> str:
     """Digest named tensors: name, dtype, shape and the contiguous little-endian bytes, sorted by name.
 

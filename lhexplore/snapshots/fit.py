@@ -109,9 +109,10 @@ def _filled(named: dict[str, Tensor], wanted: Mapping[str, Tensor], ties: list[l
             if name not in named and name in wanted:
                 named[name] = named[str(held)]
                 done.setdefault("absent, taken from the name they are tied to", []).append(name)
-    for name, tensor in wanted.items():
-        if name not in named and name.rpartition(".")[2] == _COUNTER:
-            named[name] = tensor.detach().cpu().clone()
+    absent = [name for name in wanted if name not in named]
+    if all(name.rpartition(".")[2] == _COUNTER for name in absent):
+        for name in absent:
+            named[name] = wanted[name].detach().cpu().clone()
             done.setdefault("absent, kept from the model", []).append(name)
     return done
 

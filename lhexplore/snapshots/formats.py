@@ -14,6 +14,7 @@ from .contents import Contents, Look
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")  # where files are looked for, nothing more
 RECENT = 60.0  # seconds; an incomplete file that was written to this recently may still be growing
 
+_SHORTEST = 10  # bytes; an empty safetensors file has a length of 8 and "{}"
 _START = 512  # bytes enough to know every format below
 _FOREIGN = (  # first bytes, what they are, what to do
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "Fetch it with 'git lfs pull'"),
@@ -39,6 +40,11 @@ def identify(path: Path) -> str:
         what = "is empty (0 bytes)" if not start else f"starts with {len(start)} zero bytes"
         raise IncompleteFileError(
             f"{name!r} {what}: its writer was interrupted before anything was stored. Copy it again or leave it out."
+        )
+    if len(start) < _SHORTEST:
+        raise IncompleteFileError(
+            f"{name!r} is incomplete: it has {len(start)} bytes, too few for any checkpoint. Copy it again or leave it "
+            "out."
         )
     if start.startswith((b"PK\x03\x04", torch_file.LEGACY_MAGIC)):
         if path.suffix == ".safetensors":

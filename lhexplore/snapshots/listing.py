@@ -46,8 +46,9 @@ def rows_of(
         notes.append(f"{len(runs)} recordings are mixed here: their snapshots may not follow from one another")
     if ordered:
         return rows, tuple(notes)
-    rows = _sorted(rows, numbers)
-    return _same_step_merged(_tags_merged(_links_merged(rows), numbers)), tuple(notes)
+    rows = sorted(rows, key=lambda row: numbers[row.label].tag is not None)  # "last" is an alias, not the name
+    rows = _same_step_merged(_tags_merged(_links_merged(rows), numbers))
+    return _sorted(rows, numbers), tuple(notes)
 
 
 def _labels(items: Sequence[Item], base: Path | None) -> list[str]:

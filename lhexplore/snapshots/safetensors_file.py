@@ -15,7 +15,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from ..errors import FormatError, IncompleteFileError
+from ..errors import IncompleteFileError
 from .contents import DIGEST, Contents, Look
 from .idioms import as_step, number
 
@@ -107,7 +107,7 @@ def _parsed(raw: bytes, name: str) -> dict[str, Any]:
             "or leave it out."
         ) from error
     if not isinstance(header, dict):
-        raise FormatError(f"{name!r} is not safetensors: its header is JSON, but not an object.")
+        raise IncompleteFileError(f"{name!r} is damaged: its safetensors header is JSON, but lists no tensors.")
     return header
 
 

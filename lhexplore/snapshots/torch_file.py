@@ -10,6 +10,7 @@ import copy
 import io
 import re
 import struct
+import threading
 import warnings
 import zipfile
 from pathlib import Path
@@ -23,15 +24,17 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from ..errors import FormatError, IncompleteFileError, UnsafeFileError
 from .contents import Contents, Look
 from .idioms import contents_of, fields_in
-from .pickles import only_usual_names, outermost_class, top_level_scalars
+from .pickles import imports, only_usual_names, outermost_class, top_level_scalars
 
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # torch.save before version 1.6
+NEWEST_PROTOCOL = b"\x03"  # that torch's weights-only loading knows
 SAFE_TORCH = (2, 10)  # weights-only loading ran code before 2.6 (CVE-2025-32434), corrupted memory before 2.10
 TRUST = (
     "If you trust whoever wrote it, load it yourself and hand over the weights alone: "
     "snapshots={'label': state_dict}. Best is to save them as safetensors, as lhexplore.record does."
 )
 
+_LISTED = threading.Lock()  # torch keeps the list for the whole process: one thread must not clear it for another
 # Plain values that training code keeps beside its weights. numpy 1 knew its module by another name.
 _PLAIN: list[Any] = [
     argparse.Namespace,
@@ -65,14 +68,14 @@ def look(path: Path, *, fields: bool = True) -> Look:
             _refuse_other_archives(archive, path.name)
             pickled = _pickle_in(archive, path.name)
             fingerprint = _fingerprint(archive)
-        unsafe = [] if only_usual_names(pickled) else _unsafe_globals(pickled)
-        scalars = {} if unsafe else top_level_scalars(pickled)
+        refusal = None if only_usual_names(pickled) else _refusal(path.name, pickled)
+        scalars = {} if refusal else top_level_scalars(pickled)
     except (FormatError, IncompleteFileError) as error:
         return Look("torch", size, "format" if isinstance(error, FormatError) else "partial", str(error))
     except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
         return Look("torch", size, "partial", _damaged(path.name, size, error))
-    if unsafe or outermost_class(pickled):
-        return Look("torch", size, *_refusal(path.name, pickled, unsafe))
+    if refusal:
+        return Look("torch", size, *refusal)
     step, epoch, metrics = fields_in(scalars)
     return Look("torch", size, step=step, epoch=epoch, metrics=metrics, fingerprint=fingerprint)
 
@@ -88,12 +91,11 @@ def read(path: Path, *, which: str | None = None) -> Contents:
     _refuse_old_torch()
     data = path.read_bytes()
     pickled = _checked_pickle(data, path.name)
-    unsafe = _unsafe_globals(pickled)
-    if unsafe or outermost_class(pickled):
-        status, reason = _refusal(path.name, pickled, unsafe)
-        raise (FormatError if status == "format" else UnsafeFileError)(reason)
+    refusal = _refusal(path.name, pickled)
+    if refusal:
+        raise (FormatError if refusal[0] == "format" else UnsafeFileError)(refusal[1])
     try:
-        with safe_globals(_PLAIN), warnings.catch_warnings():
+        with _LISTED, safe_globals(_PLAIN), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of other pickle protocols; it reads them or raises
             saved = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # noqa: BLE001 - a damaged file can make the reader raise anything
@@ -204,21 +206,32 @@ def _unsafe_globals(pickled: bytes) -> list[str]:
         archive.writestr("archive/version", "3\n")
     wrapped.seek(0)
     try:
-        with safe_globals(_PLAIN), warnings.catch_warnings():
+        with _LISTED, safe_globals(_PLAIN), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return sorted(get_unsafe_globals_in_checkpoint(wrapped))
-    except Exception:  # noqa: BLE001 - it cannot be disassembled: the load itself will say so
-        return []
+    except Exception:  # noqa: BLE001 - damaged, or a protocol that torch does not disassemble
+        try:
+            return imports(pickled)
+        except (ValueError, IndexError, OverflowError):
+            return []  # damaged: the load itself will say so
 
 
-def _refusal(name: str, pickled: bytes, unsafe: list[str]) -> tuple[str, str]:
-    whole = outermost_class(pickled)
+def _refusal(name: str, pickled: bytes) -> tuple[str, str] | None:
+    """Status and reason why the pickle is not loaded; None if it holds plain values."""
+    unsafe, whole = _unsafe_globals(pickled), outermost_class(pickled)
     if whole and b"_parameters" in pickled and b"_modules" in pickled:
         return "format", (
             f"{name!r} is a whole pickled module ({whole}): loading it would run code, so it was not loaded. Save "
             f"model.state_dict() instead. {TRUST}"
         )
-    return "unsafe", _unsafe(name, unsafe or [str(whole)])
+    if unsafe or whole:
+        return "unsafe", _unsafe(name, unsafe or [str(whole)])
+    if pickled[1:2] > NEWEST_PROTOCOL:
+        return "format", (
+            f"{name!r} was saved with pickle protocol {pickled[1]}, of which torch reads nothing safely; it reads "
+            f"protocol {NEWEST_PROTOCOL[0]} and older. Save it again without pickle_protocol=…. {TRUST}"
+        )
+    return None
 
 
 def _unsafe(name: str, unsafe: list[str]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy import ndarray
 from safetensors.numpy import save
 
-from ..digests import canonical_json, digest_bytes
+from ..digests import canonical_json, digest_parts
 from ..errors import LhexploreError, SettingError
 from ..spectrum import Spectrum
 from .keys import SCHEMA, Key
@@ -92,8 +92,7 @@ def _array(entry: Mapping[str, Any], body: memoryview, kind: str) -> ndarray:
 
 def _digest(about: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> str:
     """Over everything but itself: the arrays in a fixed order, and the text beside them."""
-    parts = [canonical_json(about).encode(), *(arrays[name].tobytes() for name in ARRAYS)]
-    return digest_bytes(b"".join(len(part).to_bytes(8, "little") + part for part in parts))
+    return digest_parts([canonical_json(about).encode(), *(arrays[name].data.cast("B") for name in ARRAYS)])
 
 
 def _to_json(value: Any, where: str) -> Any:
