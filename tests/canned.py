@@ -100,7 +100,7 @@ def spectrum(layer: str | None, k: int, label: str) -> Spectrum:
     )
     return Spectrum(
         layer, label, size, nodes, np.full(size, 1 / size), "dense",
-        zero_band=top * 2.2e-16 * np.sqrt(size) * 10, psd=layer == "head", reason=f"{size} parameters",
+        zero_band=float(top * 2.2e-15 * np.sqrt(size)), psd=layer == "head", reason=f"{size} parameters",
         products=size, seconds=0.01 * size, provenance={"seed": 0, "dtype": "float64"},
     )  # fmt: skip
 

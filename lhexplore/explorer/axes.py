@@ -24,6 +24,7 @@ DECADES = 6  # at most so many below the largest magnitude; what is smaller shar
 FINEST = 12  # bins per decade, at most
 QUANTILE = 0.02  # share of the values outside the zero band that may fall into the zero bin
 APART = 0.09  # labels stand at least this share of the axis apart
+AIR = 0.04  # share of the axis that stays free at either end, so that no bar or bump is cut off
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -127,8 +128,10 @@ def _small_magnitude(spectrum: Spectrum) -> float:
 
 
 def _symlog(low: float, high: float, bins: int, threshold: float) -> ValueAxis:
-    left = max(log10(max(-low, threshold) / threshold), 0.0) + 0.1  # in decades; a tenth of air at both ends
-    right = max(log10(max(high, threshold) / threshold), 0.0) + 0.1
+    left = log10(max(-low, threshold) / threshold)  # in decades
+    right = log10(max(high, threshold) / threshold)
+    air = max(AIR * (left + right + 2 * HALF), 0.1)
+    left, right = left + air, right + air
     per_decade = max(1, min(FINEST, floor((bins - 3) / (left + right))))
     steps_left, steps_right = ceil(left * per_decade), ceil(right * per_decade)
     negative = -threshold * 10 ** (np.arange(steps_left, -1, -1) / per_decade)
@@ -137,8 +140,9 @@ def _symlog(low: float, high: float, bins: int, threshold: float) -> ValueAxis:
 
 
 def _linear(low: float, high: float, bins: int) -> ValueAxis:
-    low, high = min(low, 0.0), max(high, 0.0)
-    width = 1.04 * (high - low) / bins
+    air = AIR * (max(high, 0.0) - min(low, 0.0))
+    low, high = min(low, 0.0) - air, max(high, 0.0) + air
+    width = (high - low) / bins
     first, last = floor(low / width - 0.5), ceil(high / width + 0.5)  # zero is the middle of a bin, not an edge
     return ValueAxis("linear", width / 2, (np.arange(first, last) + 0.5) * width)
 

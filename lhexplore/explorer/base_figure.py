@@ -84,7 +84,7 @@ def add_legend(plot: figure, items: list[LegendItem], *, place: Literal["above",
     legend.update(
         items=items,
         orientation="horizontal",
-        ncols=3,  # more side by side would not fit a narrow notebook cell
+        ncols=3,  # more side by side would not fit a narrow screen
         label_text_font_size="11px",
         spacing=10,
         padding=0,

@@ -219,7 +219,5 @@ def _sentence(column: Float[ndarray, " layers"], names: Sequence[str], label: st
     if not known:
         return f"{metric_name(metric)} at {plain(label)}: no layer is computed yet."
     (low, least), (high, most) = min(known), max(known)
-    return (
-        f"{metric_name(metric)} at {plain(label)}: from {short(low)} ({plain(least)}) to {short(high)} ({plain(most)}); "
-        f"{len(known)} of {len(names)} layers computed."
-    )
+    ends = f"from {short(low)} ({plain(least)}) to {short(high)} ({plain(most)})"
+    return f"{metric_name(metric)} at {plain(label)}: {ends}; {len(known)} of {len(names)} layers computed."

@@ -28,6 +28,7 @@ WIDTH = 1 / 80  # standard deviation of the smoothing, as a share of the axis
 HEADROOM = 4.0  # factor above the highest bar, where the markers of the ends stand
 LEAST = 1e-3  # expected counts below this stay at the bottom
 
+LEGEND = "Grey: no sign (zero band), or too small for this axis. Hollow triangles: not settled."
 GROUND, SKY = 1e-12, 1e15  # below and above every axis: shapes are cut off at the frame
 
 Frames = dict[str, Float[ndarray, "n _"]]
@@ -257,13 +258,13 @@ def _draw(plot: figure, sources: dict[str, ColumnDataSource], kind: Kind, *, exa
         plot,
         [
             legend_item("eigenvalues" if kind == "histogram" else "eigenvalues, smoothed", body[:-1]),
-            legend_item("≈ 0 (zero band or less)", [band]),
+            legend_item("≈ 0", [band]),
             legend_item("previous snapshot", [ghost]),
-            legend_item("λmin, λmax (hollow: rough)", [ends]),
+            legend_item("λmin, λmax", [ends]),
             spread,
         ],
     )
-    ends_words = [("end of the spectrum", "@value"), ("error bound", "@error")]
+    ends_words = [("end of the spectrum", "@value"), ("error bound", "@error"), ("hollow", "not settled yet")]
     plot.add_tools(
         HoverTool(renderers=[ends], tooltips=ends_words, visible=False),
         HoverTool(renderers=[band], tooltips=[("≈ 0, zero bin", "|λ| up to @half")], visible=False),

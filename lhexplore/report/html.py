@@ -17,6 +17,7 @@ import bokeh
 from ..errors import SettingError
 from ..explorer.escape import markup, script_json
 from ..explorer.frames import SCRIPT
+from ..explorer.spectrum_figure import LEGEND
 from .contents import Json, Session, contents
 
 _HERE = Path(__file__).parent
@@ -63,6 +64,7 @@ def page(data: Json) -> str:
         description=markup(data["description"]),
         extent=markup(data["extent"]),
         made=markup(made),
+        legend=markup(LEGEND),
         style=(_HERE / "report.css").read_text("utf-8"),
         data=script_json(data),
         table=_table(data),
@@ -84,7 +86,7 @@ def _table(data: Json) -> str:
     """Rows of the table at the first snapshot shown: there even where scripts are off."""
     rows = []
     for layer in data["layers"]:
-        reading = layer["readings"][data["frame"]] if layer["readings"] else {"state": "missing"}
+        reading: Json = layer["readings"][data["frame"]] if layer["readings"] else {}
         largest, trace, found = reading.get("cells", ["not computed", "", ""])
         word = reading["badge"]["word"] if reading.get("badge") else ""
         cells = [layer["name"], f"{layer['size']:,}", largest, trace, word, found]
@@ -139,7 +141,8 @@ _PAGE = """<!DOCTYPE html>
 <div class="panel">
 <h2>Eigenvalues</h2>
 <div id="spectrum" class="figure" role="img"></div>
-<p id="sentence" class="muted" role="status" aria-live="polite"></p>
+<p class="muted">{legend}</p>
+<p id="sentence" role="status" aria-live="polite"></p>
 </div>
 <div class="panel card" id="card" aria-label="What the spectrum says"></div>
 </section>
