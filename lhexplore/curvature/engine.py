@@ -178,7 +178,7 @@ def _zeros(template: _Template, op: LayerHessian | LayerGGN, choice: Choice, why
         weights=np.ones(1),
         method="dense",
         trace=0.0,
-        reason=f"exact zeros without a computation: {why}",
+        reason=f"exact zeros: {why}",
     )
 
 
@@ -189,6 +189,9 @@ def _dense(template: _Template, op: LayerHessian | LayerGGN, choice: Choice) -> 
         matrix = filled
         yield progress.step(by=done - progress.done)
     assert matrix is not None  # noqa: S101  # a block has at least one column
+    if not bool(matrix.any()):
+        yield progress.finish(_zeros(template, op, choice, "each of its columns is zero"))
+        return
     vectors = [start_vector(op, seed=template.seed, name=op.name, index=i) for i in range(CHECKS)]
     products = [(matrix @ v.cpu().to(torch.float64)).to(device=op.device, dtype=op.dtype) for v in vectors]
     psd, checks = yield from _definite(template, vectors, products, progress)

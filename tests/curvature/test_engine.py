@@ -165,9 +165,11 @@ def test_scale_invariance_through_the_engine(method, factor):
     assert len(scaled.nodes) == len(plain.nodes)
     # Any factor but a power of two rounds the matrix itself.
     tolerance = 0 if math.frexp(factor)[0] == 0.5 else 1e-9
-    for field in ("nodes", "weights", "zero_band", "trace", "trace_stderr"):
-        unit = 1.0 if field == "weights" else factor
-        np.testing.assert_allclose(getattr(scaled, field) / unit, getattr(plain, field), rtol=tolerance, atol=tolerance)
+    for (nodes, weights), (expected, shares) in zip(scaled.per_probe(), plain.per_probe(), strict=True):
+        np.testing.assert_allclose(nodes / factor, expected, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(weights, shares, rtol=tolerance, atol=tolerance)
+    for field in ("zero_band", "trace", "trace_stderr"):
+        assert getattr(scaled, field) / factor == pytest.approx(getattr(plain, field), rel=tolerance, abs=tolerance)
     if not tolerance:
         assert scaled.error / factor == plain.error
 
