@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class Lane:
         self._product = math.nan
         self.closed = False
         self.replica = self._copy("data")
+        self._outputs = self._count_outputs()
 
     @contextmanager
     def at(self, split: str, snapshot: Snapshot) -> Iterator[Replica]:
@@ -76,10 +78,28 @@ class Lane:
                     step = next(items, None)
                 if step is None:
                     return
-                yield step
+                yield self._signed(step, snapshot, request.split)
         finally:
             if items is not None:
                 items.close()
+
+    def _signed(self, step: Step, snapshot: Snapshot, split: str) -> Step:
+        """Write into a value what it was computed from."""
+        if step.spectrum is None:
+            return step
+        replica, batches = self._replicas[split], self._data[split]
+        provenance = {
+            **step.spectrum.provenance,
+            "snapshot_digest": snapshot.digest,
+            "data_digest": batches.digest,
+            "examples": batches.examples,
+            "outputs": self._outputs,
+            "loss": replica.loss.name,
+            "mode": replica.mode,
+            "tf32": False,
+            "torch": torch.__version__,
+        }
+        return replace(step, spectrum=replace(step.spectrum, provenance=provenance))
 
     def evaluate(self, split: str, snapshot: Snapshot) -> dict[str, float]:
         """Loss, and accuracy of a classifier, on one split; one forward pass each."""
@@ -111,6 +131,15 @@ class Lane:
         with self._lock:
             for replica in self._replicas.values():
                 replica.release()
+
+    def _count_outputs(self) -> int | None:
+        """Outputs per example (classes, for a classifier); None where the loss does not show them."""
+        replica = self.replica
+        if not replica.loss.splits:
+            return None
+        with replica.guard(), torch.no_grad():
+            outputs = replica.batch_outputs(0)
+        return outputs[0].numel() if outputs.dim() > 1 else 1
 
     def _copy(self, split: str) -> Replica:
         if split not in self._data:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import replace
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ..curvature import BATCHED_COLUMN, Choice, Layer, choose, freeze, list_layers
-from ..diagnosis import Diagnosis, diagnose
+from ..diagnosis import Diagnosis
 from ..errors import ClosedError, LhexploreError, SettingError, SnapshotError, UnsupportedError
 from ..jobs import Job, Progress
 from ..snapshots import Snapshot, Snapshots
@@ -24,6 +24,7 @@ from ..store import Store, key, open_store
 from . import tables
 from .bar import Bar
 from .lane import Lane
+from .reading import read
 from .request import CURVATURES, Request
 from .selection import WHOLE, block, blocks
 from .structure import fingerprint
@@ -259,12 +260,12 @@ class Session:
         Earlier snapshots and other layers serve as the measure where they are cached; nothing else is computed.
         """
         spectrum = self.spectrum(layer, snapshot)
-        return self._read(spectrum)
+        return read(self, spectrum)
 
     def known_diagnosis(self, layer: str | None, snapshot: int | str = -1) -> Diagnosis | None:
         """:meth:`diagnose` from what is cached; None where the spectrum is not known. Never computes."""
         spectrum = self.cached(layer, snapshot)
-        return None if spectrum is None else self._read(spectrum)
+        return None if spectrum is None else read(self, spectrum)
 
     def losses(self, snapshot: int | str = -1) -> dict[str, float]:
         """Loss and accuracy known of a snapshot: what was recorded in training, and what :meth:`evaluate` found."""
@@ -453,24 +454,3 @@ class Session:
             yield Progress(done, len(wanted), time.perf_counter() - began, rest, "")
         if first is not None and not computed:
             raise first
-
-    def _read(self, spectrum: Spectrum) -> Diagnosis:
-        here = self._snapshots.index(spectrum.snapshot)
-        earlier = (self.cached(spectrum.layer, row.label) for row in list(self._snapshots)[:here])
-        beside = (
-            self.cached(layer.name, spectrum.snapshot)
-            for layer in self._layers
-            if spectrum.layer is not None and layer.status == "ok" and layer.name != spectrum.layer
-        )
-        held_out = self.cached(spectrum.layer, spectrum.snapshot, split="held_out") if self.has_held_out else None
-        return diagnose(
-            spectrum,
-            history=_present(earlier),
-            peers=_present(beside),
-            held_out=held_out,
-            losses=self.losses(spectrum.snapshot),
-        )
-
-
-def _present(spectra: Iterable[Spectrum | None]) -> list[Spectrum]:
-    return [spectrum for spectrum in spectra if spectrum is not None]
