@@ -65,5 +65,6 @@ def quickstart(server: LabServer, chromium: Chromium) -> Iterator[LabPage]:
     lab = LabPage(server, chromium)
     lab.open(QUICKSTART.name)
     lab.run_all()
+    assert lab.error_outputs() == [], "A cell of the quickstart failed."
     yield lab
     lab.close()
