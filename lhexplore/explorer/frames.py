@@ -108,12 +108,11 @@ def refresh(live: Model, fresh: Plot) -> None:
     Both must come from the same function with the same kind and scale. What already agrees is left alone, so only
     real changes travel to the browser. Frame columns are not touched: they are shipped apart.
     """
+    named: dict[str, Any] = {model.name: model for model in live.references() if model.name is not None}
     for model in fresh.root.references():
-        if model.name is None or not isinstance(model, tuple(_CARRIED)):
+        if model.name not in named or not isinstance(model, tuple(_CARRIED)):
             continue
-        target = live.select_one({"name": model.name})
-        if target is None:
-            continue
+        target = named[model.name]
         if isinstance(model, ColumnDataSource):
             _refresh_columns(target, model, fresh)
             continue
