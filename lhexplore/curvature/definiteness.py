@@ -70,10 +70,10 @@ def _convex_batch(objective: Objective, i: int) -> bool:
     curve = OutputCurvature(objective, i, outputs, name="the outputs")
     if curve.gradient is None:
         return True
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device="cpu").manual_seed(0)
 
     def signs() -> Tensor:
-        drawn = torch.randint(0, 2, tuple(outputs.shape[:1]), generator=generator) * 2 - 1
+        drawn = torch.randint(0, 2, tuple(outputs.shape[:1]), generator=generator, device="cpu") * 2 - 1
         return drawn.to(device=outputs.device, dtype=outputs.dtype).reshape(-1, *[1] * (outputs.ndim - 1))
 
     rows = outputs.reshape(len(outputs), -1) if outputs.ndim else outputs.reshape(1, 1)
@@ -81,7 +81,7 @@ def _convex_batch(objective: Objective, i: int) -> bool:
     epsilon = torch.finfo(curve.at.dtype).eps
     if outputs.ndim >= 1 and width <= EXACT_OUTPUTS:
         # Random signs per example: what one example adds to another's row shows as asymmetry, and nothing is claimed.
-        matrices = torch.empty((len(rows), width, width), dtype=torch.float64)
+        matrices = torch.empty((len(rows), width, width), dtype=torch.float64, device="cpu")
         for c in range(width):
             sign = signs()
             unit = torch.zeros_like(rows)
@@ -93,7 +93,7 @@ def _convex_batch(objective: Objective, i: int) -> bool:
             return False
         return bool(torch.linalg.eigvalsh(matrices).min() >= -1e3 * epsilon * width * size)
     for _ in range(FORMS):
-        vector = torch.randn(tuple(outputs.shape), generator=generator).to(outputs)
+        vector = torch.randn(tuple(outputs.shape), generator=generator, device="cpu").to(outputs)
         forms = (vector * curve.multiply(vector)).double().reshape(len(rows), -1).sum(1)
         if bool(forms.min() < -1e3 * epsilon * forms.abs().max()):
             return False

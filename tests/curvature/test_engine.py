@@ -21,14 +21,6 @@ DOUBLE = 1e-10  # of the largest eigenvalue: what an exact spectrum in float64 p
 SINGLE = 1e-5  # the same in float32
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def steps_of(objective, block=None, **settings):
     return list(measure(objective, block or objective.block(), label="x", snapshot="now", **settings))
 
