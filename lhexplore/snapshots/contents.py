@@ -20,7 +20,7 @@ class Look:
     epoch: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     digest: str | None = None  # of the weights, as the recorder claims it; verified when they are read
-    fingerprint: str | None = None  # equal for files that hold the same bytes of weights, as far as checksums tell
+    checksums: str | None = None  # of the tensors, where the file lists them; equal for equal weights
     run: str | None = None  # which recording wrote it
 
 

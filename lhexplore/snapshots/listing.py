@@ -91,7 +91,7 @@ def _completed(look: Look, named: names.Named) -> Look:
         look.kind, look.size, look.status, look.reason,
         step=named.step if look.step is None else look.step,
         epoch=named.epoch if look.epoch is None else look.epoch,
-        metrics=look.metrics, digest=look.digest, fingerprint=look.fingerprint, run=look.run,
+        metrics=look.metrics, digest=look.digest, checksums=look.checksums, run=look.run,
     )  # fmt: skip
 
 
@@ -127,10 +127,10 @@ def _links_merged(rows: list[Snapshot]) -> list[Snapshot]:
 
 def _tags_merged(rows: list[Snapshot], numbers: dict[str, names.Named]) -> list[Snapshot]:
     """``last`` and ``best`` become aliases of the row with the same checksums."""
-    tagged = [row for row in rows if numbers[row.label].tag and row.fingerprint]
-    known = {row.fingerprint: row for row in rows if row.fingerprint and row not in tagged}
+    tagged = [row for row in rows if numbers[row.label].tag]
+    known = {sign: row for row in rows if row not in tagged for sign in row.evidence}
     for row in tagged:
-        twin = known.get(row.fingerprint or "")
+        twin = next((known[sign] for sign in row.evidence if sign in known), None)
         if twin:
             twin.aliases = (*twin.aliases, row.label, *row.aliases)
             rows = [other for other in rows if other is not row]

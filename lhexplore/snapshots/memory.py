@@ -13,8 +13,8 @@ from .idioms import contents_of
 from .snapshot import Snapshot
 
 
-def held(label: str, state: Mapping[str, Any]) -> Snapshot:
-    """Copy a state_dict (or a dictionary that holds one) to the CPU, as it is now."""
+def held(label: str, state: Mapping[str, Any], *, step: int | None = None) -> Snapshot:
+    """Copy a state_dict (or a dictionary that holds one) to the CPU, as it is now; its own fields overrule ``step``."""
     found = contents_of(state, where=f"snapshot {label!r}")
     meta = [name for name, tensor in found.state.items() if tensor.is_meta]
     if meta:
@@ -23,7 +23,7 @@ def held(label: str, state: Mapping[str, Any]) -> Snapshot:
             "Materialise them first (model.to_empty and load, or build the model without the meta device)."
         )
     copied = {name: _copy(tensor) for name, tensor in found.state.items()}
-    named = names.parse(label)
+    named = names.parse(label) if step is None else names.Named(step)
     look = Look(
         "memory",
         sum(tensor.nbytes for tensor in copied.values()),
@@ -38,8 +38,12 @@ def held(label: str, state: Mapping[str, Any]) -> Snapshot:
     return Snapshot(label, read, look=look)
 
 
-def held_all(states: Iterable[tuple[object, object]]) -> list[Snapshot]:
-    """Copy several, in the order given; whole numbers as labels of a dictionary are steps.
+def held_all(states: Iterable[tuple[object, object]], *, numbers_are_steps: bool) -> list[Snapshot]:
+    """Copy several, in the order given.
+
+    Args:
+        states: labels and state_dicts.
+        numbers_are_steps: whether a label that is a whole number is a step, or only a position.
 
     Raises:
         FormatError: one of them is not a state_dict.
@@ -52,7 +56,8 @@ def held_all(states: Iterable[tuple[object, object]]) -> list[Snapshot]:
                 f"Snapshot {label!r} should be a state_dict (names to tensors), got {type(plain).__name__}. Hand over "
                 "model.state_dict()."
             )
-        rows.append(held(str(label), plain))
+        step = label if numbers_are_steps and isinstance(label, int) and label >= 0 else None
+        rows.append(held(str(label), plain, step=step))
     return rows
 
 

@@ -63,7 +63,6 @@ def look(path: Path) -> Look:
     digest = metadata.get(DIGEST)
     return Look(
         "safetensors", size, step=step, epoch=epoch, metrics=metrics, digest=digest, run=metadata.get(RUN),
-        fingerprint=digest and f"digest {digest}",
     )  # fmt: skip
 
 

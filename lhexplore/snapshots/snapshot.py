@@ -82,9 +82,9 @@ class Snapshot:
         return self._digest
 
     @property
-    def fingerprint(self) -> str | None:
-        """Equal for equal weights as far as checksums tell, without reading; None where nothing is known."""
-        return f"digest {self._digest}" if self._digest else self._look.fingerprint
+    def evidence(self) -> tuple[str, ...]:
+        """Signs of the weights that are known without reading: a digest, checksums. One in common: equal weights."""
+        return tuple(sign for sign in (self._digest and f"digest {self._digest}", self._look.checksums) if sign)
 
     def load(self) -> dict[str, Tensor]:
         """Read the weights into memory of their own, on the CPU, and check them.

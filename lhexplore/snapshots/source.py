@@ -46,7 +46,7 @@ class Snapshots(Sequence[Snapshot]):
 
         Args:
             source: None for the weights of ``model`` as they are now (copied); a list or dictionary of state_dicts
-                (copied); a file, folder or glob; a list of files; or ready ``Snapshots``.
+                (copied; whole numbers as keys are steps); a file, folder or glob; a list of files; or ready ``Snapshots``.
             model: needed for None.
         """
         if isinstance(source, Snapshots):
@@ -61,7 +61,7 @@ class Snapshots(Sequence[Snapshot]):
             return cls([held("now", unwrapped(source).state_dict())], where="the live weights")
         if isinstance(source, Mapping):
             if all(isinstance(value, Mapping | nn.Module) for value in source.values()) and source:
-                return cls(held_all(source.items()), where="a dictionary of state_dicts")
+                return cls(held_all(source.items(), numbers_are_steps=True), where="a dictionary of state_dicts")
             return cls([held("given", source)], where="a state_dict")
         if isinstance(source, Iterable):
             given = list(source)
@@ -69,7 +69,7 @@ class Snapshots(Sequence[Snapshot]):
                 raise SettingError("snapshots is empty: expected at least one state_dict or file, got none.")
             if all(isinstance(item, str | Path) for item in given):
                 return cls._from_paths([Path(item).expanduser() for item in given], where="a list of files")
-            return cls(held_all(enumerate(given)), where="a list of state_dicts")
+            return cls(held_all(enumerate(given), numbers_are_steps=False), where="a list of state_dicts")
         raise SettingError(
             "snapshots must be None, a list or dictionary of state_dicts, a file, folder or glob, or Snapshots; got "
             f"{type(source).__name__}."
@@ -152,11 +152,16 @@ class Snapshots(Sequence[Snapshot]):
     @property
     def identical(self) -> tuple[tuple[str, ...], ...]:
         """Labels of snapshots that hold the same weights, in groups, as far as that is known without reading."""
-        groups: dict[str, list[str]] = {}
+        groups: list[list[str]] = []
+        by_evidence: dict[str, list[str]] = {}
         for row in self._rows:
-            if row.fingerprint is not None:
-                groups.setdefault(row.fingerprint, []).append(row.label)
-        return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+            group = next((by_evidence[sign] for sign in row.evidence if sign in by_evidence), None)
+            if group is None:
+                group = []
+                groups.append(group)
+            group.append(row.label)
+            by_evidence |= dict.fromkeys(row.evidence, group)
+        return tuple(tuple(group) for group in groups if len(group) > 1)
 
     @property
     def notes(self) -> tuple[str, ...]:

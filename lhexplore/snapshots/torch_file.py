@@ -67,7 +67,7 @@ def look(path: Path, *, fields: bool = True) -> Look:
         with zipfile.ZipFile(path) as archive:
             _refuse_other_archives(archive, path.name)
             pickled = _pickle_in(archive, path.name)
-            fingerprint = _fingerprint(archive)
+            checksums = _checksums(archive)
         refusal = None if only_usual_names(pickled) else _refusal(path.name, pickled)
         scalars = {} if refusal else top_level_scalars(pickled)
     except (FormatError, IncompleteFileError) as error:
@@ -77,7 +77,7 @@ def look(path: Path, *, fields: bool = True) -> Look:
     if refusal:
         return Look("torch", size, *refusal)
     step, epoch, metrics = fields_in(scalars)
-    return Look("torch", size, step=step, epoch=epoch, metrics=metrics, fingerprint=fingerprint)
+    return Look("torch", size, step=step, epoch=epoch, metrics=metrics, checksums=checksums)
 
 
 def read(path: Path, *, which: str | None = None) -> Contents:
@@ -191,7 +191,7 @@ def _refuse_other_archives(archive: zipfile.ZipFile, name: str) -> None:
         )
 
 
-def _fingerprint(archive: zipfile.ZipFile) -> str | None:
+def _checksums(archive: zipfile.ZipFile) -> str | None:
     """The checksums of all tensors, which the zip's directory lists; None where torch was told to write none."""
     entries = [(entry.filename.partition("/")[2], entry.CRC, entry.file_size) for entry in archive.infolist()]
     held = [entry for entry in entries if entry[0].startswith("data/")]

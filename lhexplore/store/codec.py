@@ -106,7 +106,7 @@ def _to_json(value: Any, where: str) -> Any:
     if isinstance(value, tuple):
         return [_to_json(item, where) for item in value]
     if isinstance(value, Mapping):
-        return {"mapping": {str(name): _to_json(item, f"{where}.{name}") for name, item in value.items()}}
+        return {"mapping": [[str(name), _to_json(item, f"{where}.{name}")] for name, item in value.items()]}  # in order
     raise SettingError(f"A stored spectrum holds numbers, texts and None; {where} holds {type(value).__name__}.")
 
 
@@ -114,5 +114,5 @@ def _from_json(value: Any) -> Any:
     if isinstance(value, dict):
         if "float" in value:
             return float(value["float"])
-        return {name: _from_json(item) for name, item in value["mapping"].items()}
+        return {name: _from_json(item) for name, item in value["mapping"]}
     return tuple(_from_json(item) for item in value) if isinstance(value, list) else value

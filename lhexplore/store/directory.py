@@ -22,6 +22,7 @@ from .store import MEMORY_BYTES, MemoryStore
 DISK_BYTES = 2 * 2**30
 ENDING = ".safetensors"
 
+_WINDOWS = os.name == "nt"
 _TEMPORARY = ".tmp-"
 _STALE = 86_400.0  # seconds after which a temporary file cannot belong to a living writer
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,128}")  # a key that is a file name everywhere
@@ -231,7 +232,7 @@ def _replace(aside: Path, target: Path) -> None:
         try:
             aside.replace(target)
         except PermissionError:
-            if os.name != "nt":
+            if not _WINDOWS:
                 raise
             continue
         return

@@ -62,7 +62,7 @@ def test_a_file_without_checksums_is_read(state, tmp_path):
     finally:
         torch.serialization.set_crc32_options(True)
     snapshot = Snapshots.discover(tmp_path)[0]
-    assert (snapshot.status, snapshot.fingerprint) == ("ok", None)
+    assert (snapshot.status, snapshot.evidence) == ("ok", ())
     assert_same(snapshot.load(), state)
 
 
