@@ -31,24 +31,26 @@ async function render({ model, el }) {
     card.replaceChildren();
     if (!text) return;
     card.dataset.state = text.state;
-    element("div", "lhx-card-title", card, text.title);
-    const badge = element("div", "lhx-badge", card);
+    const facts = element("div", "lhx-card-facts", card);
+    const words = element("div", "lhx-card-words", card);
+    element("div", "lhx-card-title", facts, text.title);
+    const badge = element("div", "lhx-badge", facts);
     badge.dataset.kind = text.badge?.kind ?? "unknown";
     element("span", "lhx-badge-symbol", badge, text.badge?.symbol ?? "\u2026");
     element("span", "lhx-badge-word", badge, text.badge?.word ?? { failed: "failed" }[text.state] ?? "not known yet");
     if (text.badge) badge.title = "Type of the Hessian eigenspectral density (HESD)";
-    if (text.message && text.state !== "known") element("p", `lhx-card-message lhx-${text.state}`, card, text.message);
+    if (text.message && text.state !== "known") element("p", `lhx-card-message lhx-${text.state}`, facts, text.message);
     if (text.numbers.length) {
-      const table = element("dl", "lhx-numbers", card);
+      const table = element("dl", "lhx-numbers", facts);
       for (const [name, value, meaning] of text.numbers) {
         element("dt", "", table, name).title = meaning;
         element("dd", "", table, value).title = meaning;
       }
     }
-    if (text.method) element("p", "lhx-method", card, text.method);
-    if (text.state === "known") findings(text);
+    if (text.method) element("p", "lhx-method", words, text.method);
+    if (text.state === "known") findings(text, words);
     if (text.reasons.length) {
-      const why = element("details", "lhx-why", card);
+      const why = element("details", "lhx-why", words);
       why.open = opened;
       why.addEventListener("toggle", () => { opened = why.open; });
       element("summary", "", why, "Why this type");
@@ -57,11 +59,11 @@ async function render({ model, el }) {
     card.scrollTop = before;
   };
 
-  const findings = (text) => {
-    element("div", "lhx-findings-title", card, "Findings");
-    if (text.message) element("p", "lhx-card-message", card, text.message);
+  const findings = (text, words) => {
+    element("div", "lhx-findings-title", words, "Findings");
+    if (text.message) element("p", "lhx-card-message", words, text.message);
     if (!text.findings.length) return;
-    const list = element("ul", "lhx-findings", card);
+    const list = element("ul", "lhx-findings", words);
     for (const finding of text.findings) {
       const item = element("li", "lhx-finding", list);
       item.dataset.level = finding.level;

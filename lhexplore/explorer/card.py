@@ -89,7 +89,7 @@ def numbers(spectrum: Spectrum, hesd: Hesd) -> list[list[str]]:
         ["λmin", f"{short(spectrum.smallest)} ± {short(spectrum.error, digits=1)}", "smallest eigenvalue"],
         [
             "trace",
-            short(spectrum.trace) + (f" ± {short(stderr, digits=1)}" if stderr else ""),
+            short(spectrum.trace) + (f" ± {short(2 * stderr, digits=2)}" if stderr else ""),
             "sum of all eigenvalues",
         ],
         ["parameters", f"{spectrum.size:,}", "number of eigenvalues"],

@@ -30,6 +30,7 @@ from .cells import close_earlier_of_this_cell
 from .computing import Computing
 from .escape import plain
 from .figures import cell_of
+from .heat_figure import metric_name
 from .painter import Painter
 from .parts import Parts
 from .screen import EVERYTHING, Screen, problem_words, status_words
@@ -103,9 +104,9 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self._parts = Parts.make(
             count=len(self._labels),
             frame=int(self.snapshot),
-            views=KINDS,
-            scales=SCALES,
-            metrics=list(METRICS),
+            views={name: name for name in KINDS},
+            scales={name: name for name in SCALES},
+            metrics={name: metric_name(metric) for name, metric in METRICS.items()},
             on_heat=weakly(self._on_heat),
         )
         self._computing = Computing(session, look=self._look, changed=weakly(self._changed))
@@ -182,7 +183,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
     def compute(self) -> None:
         """Compute everything that is missing, and try again what failed."""
         self._computing.resume()
-        self._changed("layer", "map")
+        self._changed("layer", "map", hurry=True)
 
     def close(self) -> None:
         """Stop computing, close every widget and let go of the session. Harmless when repeated."""

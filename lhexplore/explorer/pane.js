@@ -117,6 +117,7 @@ async function render({ model, el }) {
       queue = queue.then(() => {
         doc?.apply_json_patch(JSON.parse(message.patch), new Map(message.ids.map((id, i) => [id, bytes(buffers[i])])));
         recolour();
+        apply(); // Python knows nothing of the frame on show
       });
     }
     queue = queue.catch((error) => { figure.textContent = `This figure could not be drawn: ${error.message}`; });

@@ -1,6 +1,6 @@
 """The widgets an explorer is made of, how they stand together, and their end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -43,12 +43,12 @@ class Parts:
         *,
         count: int,
         frame: int,
-        views: Sequence[str],
-        scales: Sequence[str],
-        metrics: Sequence[str],
+        views: Mapping[str, str],
+        scales: Mapping[str, str],
+        metrics: Mapping[str, str],
         on_heat: Callable[[int], None],
     ) -> "Parts":
-        """Make all widgets for ``count`` snapshots, showing ``frame``."""
+        """Make all widgets for ``count`` snapshots, showing ``frame``; options come with what they are called."""
         clock = w.IntSlider(frame, 0, max(count - 1, 0), readout=False, disabled=count < 2)
         parts = cls(
             heading=Words(role="heading"),
@@ -110,9 +110,9 @@ def close_widget(widget: w.Widget) -> None:
     widget.close()
 
 
-def _dropdown(description: str, options: Sequence[str]) -> w.Dropdown:
+def _dropdown(description: str, options: Mapping[str, str]) -> w.Dropdown:
     return w.Dropdown(
-        options=[(option.replace("_", " "), option) for option in options],
+        options=[(words, option) for option, words in options.items()],
         description=description,
         layout=w.Layout(width="auto"),
         style={"description_width": "initial"},

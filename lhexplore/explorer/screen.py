@@ -9,11 +9,13 @@ from .card import Text, failed_card, known_card, missing_card, preliminary_card
 from .computing import Computing
 from .escape import plain
 from .figures import heat_map, loss_plot, spectrum_plot
+from .heat_figure import metric_name
 from .parts import Parts
 from .state import Cell, Selection, requests, words
 from .status import pace_words
 
 EVERYTHING = frozenset({"layer", "map", "loss"})
+NOWHERE = -1000  # row of the map's marker, far outside, while none of its layers is looked at
 LONG = 1000  # characters of a message on screen
 
 
@@ -80,10 +82,10 @@ class Screen:
         cells = [[(entry.name, k) for k in range(count)] for entry in looking.shown]
         table = np.array([[self._value(cell, looking.metric) for cell in row] for row in cells])
         marks = [[self._mark(cell) for cell in row] for row in cells]
-        parts.layers.show(table, marks, quantity=metric.name, log=metric.log)
+        parts.layers.show(table, marks, quantity=metric_name(metric), log=metric.log)
         names = [entry.name for entry in looking.rows]
         values = table[[looking.shown.index(entry) for entry in looking.rows]]
-        here = names.index(looking.layer) if looking.layer in names else -1
+        here = names.index(looking.layer) if looking.layer in names else NOWHERE
         plot = heat_map(values, names, looking.labels, metric=metric, layer=here)
         colours = str([model.tags for model in plot.root.select({"name": "heat-colours"})])
         parts.heat.show(plot, kind=(looking.metric, *names, colours))
