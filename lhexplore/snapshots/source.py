@@ -46,7 +46,8 @@ class Snapshots(Sequence[Snapshot]):
 
         Args:
             source: None for the weights of ``model`` as they are now (copied); a list or dictionary of state_dicts
-                (copied; whole numbers as keys are steps); a file, folder or glob; a list of files; or ready ``Snapshots``.
+                (copied; whole numbers as keys are steps); a file, folder or glob; a list of files; or ready
+                ``Snapshots``.
             model: needed for None.
         """
         if isinstance(source, Snapshots):

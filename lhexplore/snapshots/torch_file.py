@@ -8,6 +8,7 @@ import _codecs
 import argparse
 import copy
 import io
+import pickletools
 import re
 import struct
 import threading
@@ -155,8 +156,6 @@ def _has_checksums(archive: zipfile.ZipFile) -> bool:
 
 def _legacy_pickle(data: bytes, name: str) -> bytes:
     """The fourth of the pickles in a row that torch wrote before 1.6: magic number, protocol, system, object."""
-    import pickletools
-
     stream = io.BytesIO(data)
     try:
         for _ in range(3):
