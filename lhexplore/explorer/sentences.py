@@ -25,7 +25,7 @@ def spectrum_sentence(spectrum: Spectrum, name: str, label: str) -> str:
     return (
         f"{plain(name)} at {plain(label)}: {_eigenvalues(spectrum.size)} {ends} "
         f"(± {short(spectrum.error, digits=1)}); {about}{negative} negative, {zero} in the "
-        f"zero band (|λ| ≤ {short(spectrum.zero_band, digits=2)}), {positive} positive; {trace}. "
+        f"zero band (within ±{short(spectrum.zero_band, digits=2)}), {positive} positive; {trace}. "
         f"{_kind(spectrum).capitalize()}."
     )
 

@@ -199,7 +199,8 @@ def _map(
     values: Float[ndarray, "layers snapshots"], metric: Metric, blocks: Sequence[Block], shots: Sequence[Snapshot]
 ) -> Json:
     names = [block.name for block in blocks]
-    plot = heat_map(values, names, [row.label for row in shots], metric=metric, ticks=snapshot_ticks(shots))
+    words = [snapshot_words(row) for row in shots]
+    plot = heat_map(values, names, words, metric=metric, ticks=snapshot_ticks(shots))
     meaning = getattr(metric, "meaning", "")
     return {"name": metric_name(metric), "meaning": meaning, "figure": _figure(plot)}
 

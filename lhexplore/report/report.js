@@ -72,6 +72,10 @@
 
   // ---- the state, and what follows from it
 
+  // While the slider moves, pictures and their sentence follow at once; cards and tables when it rests.
+  const SETTLE = 80; // milliseconds
+  let settling = null;
+
   function go(change) {
     const before = { ...state };
     Object.assign(state, change);
@@ -82,6 +86,8 @@
     loss.show();
     map.show();
     describe();
+    clearTimeout(settling);
+    settling = setTimeout(detail, other ? 0 : SETTLE);
   }
 
   async function chooseMetric(metric) {
@@ -94,7 +100,6 @@
   function describe() {
     const layer = data.layers[state.layer];
     const shot = data.snapshots[state.frame];
-    const reading = layer.readings[state.frame];
     const place = `${state.frame + 1} of ${count}: ${shot.words}`;
     at("slider").value = state.frame;
     at("slider").setAttribute("aria-valuetext", place);
@@ -111,6 +116,12 @@
       at("map-sentence").textContent = `${shown.meaning} ${shown.figure.sentences[state.frame]}`;
       at("map").setAttribute("aria-label", shown.figure.sentences[state.frame]);
     }
+  }
+
+  function detail() {
+    const layer = data.layers[state.layer];
+    const shot = data.snapshots[state.frame];
+    const reading = layer.readings[state.frame];
     at("card").replaceChildren(...card(layer, shot, reading));
     at("rows").replaceChildren(...data.layers.map(row), ...data.skipped.map(skipped));
     at("table-title").textContent = `All layers at ${shot.words}`;
@@ -174,6 +185,7 @@
     link.id = `row-${i}`;
     link.addEventListener("click", () => {
       go({ layer: i });
+      detail();
       at(`row-${i}`).focus(); // the rows are new
     });
     name.append(link);
@@ -234,6 +246,7 @@
   at("metric").addEventListener("change", (event) => chooseMetric(Number(event.target.value)));
 
   describe();
+  detail();
   await spectrum.put(data.layers[state.layer].figure);
   await loss.put(data.loss);
   if (data.maps.length) await chooseMetric(0);
