@@ -42,7 +42,7 @@ class Batches:
         return len(self.batches)
 
 
-def freeze(data: Any, *, samples: int | None = 512, weight: str | Weigh = "samples", seed: int = 0) -> Batches:
+def freeze(data: Any, *, samples: Any = 512, weight: Any = "samples", seed: int = 0) -> Batches:
     """Read ``data`` once and keep up to ``samples`` examples; the global random states stay bit for bit.
 
     Args:
@@ -100,7 +100,7 @@ def count_tokens(batch: Any) -> float:
     return float((labels != IGNORED_LABEL).sum())
 
 
-def _rule(weight: str | Weigh) -> tuple[str, Weigh]:
+def _rule(weight: Any) -> tuple[str, Weigh]:
     if weight == "samples":
         return "samples", lambda batch: float(count_examples(batch))
     if weight == "tokens":

@@ -30,7 +30,7 @@ _NEEDED_HOOKS = ("torch.nn.utils.",)
 Twin = Callable[[Any], Any]
 
 
-def private_copy(model: nn.Module) -> tuple[nn.Module, tuple[str, ...], Twin]:
+def private_copy(model: Any) -> tuple[nn.Module, tuple[str, ...], Twin]:
     """Copy a model so that nothing done to the copy reaches the original.
 
     Returns:

@@ -3,10 +3,10 @@
 Nothing is dropped: what cannot or shall not be differentiated keeps its row and says why.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -19,8 +19,6 @@ ROOT = "(root)"
 WHOLE_NETWORK = "whole network"
 NOT_SELECTED = "not selected by layers="
 DIFFERENTIABLE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-
-Select = None | str | Sequence[str] | Callable[[str, nn.Module], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Layer:
     reason: str = ""
 
 
-def list_layers(model: nn.Module, select: Select = None) -> tuple[Layer, ...]:
+def list_layers(model: Any, select: Any = None) -> tuple[Layer, ...]:
     """List every module that owns parameters, in the order of ``model.named_modules()``.
 
     Args:
@@ -51,7 +49,7 @@ def list_layers(model: nn.Module, select: Select = None) -> tuple[Layer, ...]:
         ModelError: No parameters, or parameters that a lazy module has yet to create.
         UnknownLayerError: A pattern that no name matches.
     """
-    model = unwrap(model)
+    model = unwrap(model)  # checks that it is a module
     owned = _owned(model)
     if not owned:
         raise ModelError(
@@ -178,13 +176,13 @@ def _kind(module: nn.Module) -> str:
     return kind.__name__
 
 
-def _chosen(model: nn.Module, owned: dict[str, Entries], select: Select) -> set[str]:
+def _chosen(model: nn.Module, owned: dict[str, Entries], select: Any) -> set[str]:
     if select is None:
         return set(owned)
     if callable(select):
         return {owner for owner in owned if select(owner, model.get_submodule(_path(owner)))}
-    patterns = [select] if isinstance(select, str) else list(select)
-    if not all(isinstance(pattern, str) for pattern in patterns):
+    patterns = [select] if isinstance(select, str) else select
+    if not isinstance(patterns, list | tuple | set) or not all(isinstance(pattern, str) for pattern in patterns):
         raise SettingError(f"layers= takes None, a glob, a list of globs or f(name, module) -> bool; got {select!r}.")
     chosen = set[str]()
     for pattern in patterns:

@@ -9,7 +9,7 @@ from .losses import Loss
 from .trees import count_examples, cut, join
 
 
-def micro_batches(batches: Batches, batch_size: int | None, *, whole: bool) -> list[Any]:
+def micro_batches(batches: Batches, batch_size: Any, *, whole: bool) -> list[Any]:
     """Cut batches to at most ``batch_size`` examples; ``whole`` joins them into one instead.
 
     Raises:

@@ -1,20 +1,19 @@
 """Where and how precisely to compute: device, dtype, threads, mode."""
 
 import os
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..errors import SettingError
 
-Mode = Literal["eval", "train-frozen"]
 MODES = ("eval", "train-frozen")
 DTYPES = (torch.float64, torch.float32)  # fewer digits leave nothing of a second derivative
 DOUBLE_UP_TO = 1_000_000  # parameters on a CPU: float64 costs little there and ends all questions of rounding
 
 
-def choose_device(device: str | torch.device) -> torch.device:
+def choose_device(device: Any) -> torch.device:
     """``"auto"`` is CUDA where there is one.
 
     Raises:
@@ -36,7 +35,7 @@ def choose_device(device: str | torch.device) -> torch.device:
     return found
 
 
-def choose_dtype(dtype: torch.dtype | None, size: int, device: torch.device) -> torch.dtype:
+def choose_dtype(dtype: Any, size: int, device: torch.device) -> torch.dtype:
     """None is float64 for up to 1e6 parameters on a CPU, else float32.
 
     Raises:
@@ -50,10 +49,11 @@ def choose_dtype(dtype: torch.dtype | None, size: int, device: torch.device) -> 
         )
     if dtype == torch.float64 and device.type == "mps":
         raise SettingError('There is no float64 on "mps". Use dtype=torch.float32 or device="cpu".')
-    return dtype
+    chosen: torch.dtype = dtype
+    return chosen
 
 
-def choose_threads(threads: int | None) -> int:
+def choose_threads(threads: Any) -> int:
     """None is what torch uses now, less where that would leave no core to the person at the screen.
 
     Raises:
@@ -65,7 +65,7 @@ def choose_threads(threads: int | None) -> int:
     return threads or min(torch.get_num_threads(), max(1, cores - 1))
 
 
-def set_mode(model: nn.Module, mode: Mode) -> None:
+def set_mode(model: nn.Module, mode: Any) -> None:
     """Put a private copy into evaluation mode; in ``"train-frozen"`` its batch norms use the batch's statistics.
 
     Raises:

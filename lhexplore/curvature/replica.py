@@ -20,10 +20,10 @@ from . import causes, checks
 from .batches import Batches
 from .copies import cast, cast_loose_tensors, private_copy, private_swap
 from .guard import guarded, has_recurrent
-from .layers import DIFFERENTIABLE, Select, list_layers
+from .layers import DIFFERENTIABLE, list_layers
 from .losses import CriterionLoss, Loss, as_loss, pair
 from .micro import count_terms, has_masked_labels, micro_batches
-from .placement import Mode, choose_device, choose_dtype, choose_threads, set_mode
+from .placement import choose_device, choose_dtype, choose_threads, set_mode
 from .rebind import rebind
 from .states import Draws, forked_states
 from .trees import tree_map
@@ -60,16 +60,16 @@ class Replica:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         loss: Any,
         batches: Batches,
         *,
-        mode: Mode = "eval",
-        dtype: torch.dtype | None = None,
-        device: str | torch.device = "auto",
-        batch_size: int | None = None,
-        layers: Select = None,
-        threads: int | None = None,
+        mode: Any = "eval",
+        dtype: Any = None,
+        device: Any = "auto",
+        batch_size: Any = None,
+        layers: Any = None,
+        threads: Any = None,
     ) -> None:
         self.batches, self.mode = batches, mode
         self.device, self.threads = choose_device(device), choose_threads(threads)

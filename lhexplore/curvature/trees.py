@@ -74,6 +74,9 @@ def count_examples(tree: Any) -> int:
     """
     if isinstance(graphs := getattr(tree, "num_graphs", None), int):
         return graphs
+    for packed in _wholes(tree):
+        if isinstance(packed, PackedSequence):
+            return int(packed.batch_sizes[0])
     for _, tensor in tensors(tree):
         if tensor.dim() > 0:
             return int(tensor.shape[0])
@@ -90,9 +93,8 @@ def cut(tree: Any, start: int, stop: int) -> Any:
         DataError: The batch holds an object that cannot be cut.
     """
     size = count_examples(tree)
-    for path, leaf in leaves(tree):
-        if _is_holder(leaf) or isinstance(leaf, PackedSequence):
-            raise DataError(f"{type(leaf).__name__} at batch{path} cannot be cut into single examples.")
+    for whole in _wholes(tree):
+        raise DataError(f"A {type(whole).__name__} in the batch cannot be cut into single examples.")
 
     def part(node: Any) -> Any:
         if isinstance(node, Tensor):
@@ -144,6 +146,25 @@ def describe(tree: Any, *, most: int = 6) -> str:
     parts = [f"{path or 'value'}: {_summary(leaf)}" for path, leaf in leaves(tree)]
     more = f", … {len(parts) - most} more" if len(parts) > most else ""
     return f"{type(tree).__name__} with {', '.join(parts[:most])}{more}" if parts else f"empty {type(tree).__name__}"
+
+
+def _wholes(tree: Any) -> Iterator[Any]:
+    """Objects inside a batch that have no dimension along which examples could be taken apart."""
+    if isinstance(tree, PackedSequence) or (_is_holder(tree) and not _children(tree)):
+        yield tree
+        return
+    for item in _children(tree):
+        yield from _wholes(item)
+
+
+def _children(tree: Any) -> list[Any]:
+    if isinstance(tree, Mapping):
+        return list(tree.values())
+    if isinstance(tree, list | tuple):
+        return list(tree)
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        return [getattr(tree, f.name) for f in dataclasses.fields(tree)]
+    return []
 
 
 def _summary(leaf: Any) -> str:
