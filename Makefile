@@ -42,6 +42,6 @@ clean:
 
 # Some systems ship venv without ensurepip: there the pip of $(PYTHON) fills the new environment.
 .venv/bin/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "lhexplore needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name a newer one: make PYTHON=python3.12" % sys.version_info[:2])'
-	$(PYTHON) -m venv .venv || $(PYTHON) -m venv --clear --without-pip .venv
-	test -x .venv/bin/pip || $(PYTHON) -m pip --python .venv/bin/python install pip
+	@"$(PYTHON)" -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "lhexplore needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name a newer one: make PYTHON=python3.12" % sys.version_info[:2])'
+	"$(PYTHON)" -m venv .venv || "$(PYTHON)" -m venv --clear --without-pip .venv
+	test -x .venv/bin/pip || "$(PYTHON)" -m pip --python .venv/bin/python install pip

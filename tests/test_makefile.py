@@ -112,9 +112,9 @@ def test_help_names_every_target_and_is_the_default(checkout):
 
 @needs_make
 def test_an_older_python_is_refused_with_words(checkout):
-    old = checkout.parent / "python-old"
+    old = checkout.parent / "python old"
     pretend = "import sys; sys.version_info = (3, 10, 4, 'final', 0)"
-    old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{pretend}\n$2"\n')
+    old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{pretend}\n$2"\n')
     old.chmod(0o755)
     result = make(checkout, "demo", f"PYTHON={old}")
     assert result.returncode != 0
