@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t as student
 from torch import Tensor
 
 from .lanczos import dot
@@ -29,6 +28,8 @@ def trace_estimate(
         products: H times each of them.
         magnitude: largest absolute eigenvalue known so far.
     """
+    from scipy.special import stdtrit  # scipy is slow to import, and only computing needs it
+
     size, count = len(vectors[0]), len(vectors)
     forms = np.array([size * dot(v, hv) for v, hv in zip(vectors, products, strict=True)])
     norms = np.array([math.sqrt(size * dot(hv, hv)) for hv in products])
@@ -36,7 +37,7 @@ def trace_estimate(
     spread = float(np.std(forms / unit, ddof=1))
     frobenius = float(np.sqrt(np.mean((norms / unit) ** 2)))
     spread = max(spread, math.sqrt(2) * frobenius, math.sqrt(2) * magnitude / unit) * unit
-    return float(forms.mean()), spread / math.sqrt(count) * float(student.ppf(UPPER, count - 1)) / 2
+    return float(forms.mean()), spread / math.sqrt(count) * float(stdtrit(count - 1, UPPER)) / 2
 
 
 def symmetry_defect(vectors: Sequence[Float[Tensor, " n"]], products: Sequence[Float[Tensor, " n"]]) -> float:

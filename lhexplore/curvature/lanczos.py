@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
 from ..errors import NotFiniteError
@@ -75,6 +74,8 @@ class Tridiagonal:
         The residual of a node is |β s| with s the last component of its vector in T (Parlett, section 13.2), plus a
         floor for rounding.
         """
+        from scipy.linalg import eigh_tridiagonal  # scipy is slow to import, and only computing needs it
+
         norm = self.norm
         # A power of two takes the scale out without rounding, so that tiny and huge operators are treated alike.
         unit = 2.0 ** np.frexp(norm)[1] if norm else 1.0

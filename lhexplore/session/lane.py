@@ -16,7 +16,7 @@ import torch
 
 from ..curvature import Batches, Layer, LayerHessian, Replica, measure
 from ..errors import ClosedError, SettingError
-from ..snapshots import Snapshot, fit
+from ..snapshots import Snapshot
 from ..spectrum import Step
 from .request import Request
 
@@ -49,7 +49,7 @@ class Lane:
                 raise ClosedError("This session was closed. Make a new Session: cached results are found again.")
             replica = self._replicas.get(split) or self._copy(split)
             if self._loaded.get(split) != snapshot.label:
-                state, _ = fit(snapshot.load(), replica.model)
+                state, _ = snapshot.fitted(replica.model)
                 self._loaded.pop(split, None)
                 replica.load(state)
                 self._loaded[split] = snapshot.label
