@@ -1,11 +1,13 @@
 """The command line: help, exit codes, one clear line for bad input, and the commands on a script."""
 
+import inspect
 import subprocess
 import sys
 
 import pytest
 
 from lhexplore import cli
+from lhexplore.demo import digits
 
 COMMANDS = ("demo", "check", "compute", "report")
 SCRIPT = """
@@ -118,3 +120,12 @@ def test_report_writes_a_page(script, tmp_path, capsys):
     assert cli.main(["report", script, "-o", str(page)]) == 0
     assert str(page) in capsys.readouterr().out
     assert "<html" in page.read_text(encoding="utf-8")[:500]
+
+
+def test_the_demo_has_the_settings_of_digits():
+    """So that a notebook that calls `digits()` finds what `lhexplore demo` computed."""
+    ours = vars(cli._parser().parse_args(["demo"]))
+    theirs = {name: p.default for name, p in inspect.signature(digits).parameters.items()}
+    shared = ours.keys() & theirs.keys()
+    assert shared == {"model", "steps", "samples", "seed", "device", "cache"}
+    assert {name: ours[name] for name in shared} == {name: theirs[name] for name in shared}
