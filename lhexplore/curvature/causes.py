@@ -3,7 +3,6 @@
 Nothing here runs while all goes well; the second look costs a few more passes.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -21,7 +20,8 @@ from ..errors import (
     SecondDerivativeError,
     TooLargeError,
 )
-from .trees import describe, tensors, tree_map
+from .graphs import leaves_behind
+from .trees import describe, tensors
 
 if TYPE_CHECKING:
     from .replica import Replica
@@ -116,30 +116,18 @@ def live(replica: "Replica") -> dict[str, Tensor]:
     return {name: tensor.detach().requires_grad_() for name, tensor in replica.tensors.items()}
 
 
-def leaves_behind(tensor: Tensor) -> set[int]:
-    """Ids of the leaf tensors that a result was computed from, as far as autograd knows."""
-    if tensor.grad_fn is None:
-        return {id(tensor)} if tensor.requires_grad else set()
-    found, seen, todo = set[int](), {tensor.grad_fn}, [tensor.grad_fn]
-    while todo:
-        node = todo.pop()
-        if (variable := getattr(node, "variable", None)) is not None:
-            found.add(id(variable))
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                todo.append(following)
-    return found
-
-
 def first_detached(replica: "Replica") -> str | None:
     """Name the first module, in the order of the forward, that has weights and gives outputs without a graph."""
     found = list[str]()
 
     def look(name: str, module: nn.Module, _: Any, output: Any) -> None:
         outputs = [tensor for _, tensor in tensors(output) if tensor.is_floating_point()]
-        if outputs and not any(tensor.requires_grad for tensor in outputs) and any(module.parameters()):
-            found.append(f"{name!r} ({type(module).__name__})" if name else type(module).__name__)
+        if (
+            outputs
+            and not any(tensor.requires_grad for tensor in outputs)
+            and next(module.parameters(), None) is not None
+        ):
+            found.append(label(name, module))
 
     with watched(replica.model, after=look):
         replica.call(live(replica), replica.loss.value, replica.batch(0))
@@ -164,6 +152,11 @@ def watched(
             handle.remove()
 
 
+def label(name: str, module: nn.Module) -> str:
+    """How messages speak of a module."""
+    return f"{name!r} ({type(module).__name__})" if name else type(module).__name__
+
+
 def _bound(function: Callable[..., None], name: str) -> Callable[..., None]:
     return lambda *args: function(name, *args)
 
@@ -173,7 +166,7 @@ def failing_layer(replica: "Replica", batch: Any, override: Mapping[str, Tensor]
     open_ = list[str]()
 
     def enter(name: str, module: nn.Module, *_: Any) -> None:
-        open_.append(f"{name!r} ({type(module).__name__})" if name else type(module).__name__)
+        open_.append(label(name, module))
 
     def leave(*_: Any) -> None:
         open_.pop()
@@ -184,66 +177,3 @@ def failing_layer(replica: "Replica", batch: Any, override: Mapping[str, Tensor]
     except Exception:  # noqa: BLE001 (it failed before; only the place is asked for)
         return open_[-1] if open_ else None
     return None
-
-
-def of_second_derivative(replica: "Replica", batch: Any, error: BaseException) -> SecondDerivativeError:
-    """Name operation and layer of a failed second backward pass.
-
-    Every module that the forward goes through is differentiated twice alone, on the inputs it got; the first to fail
-    that has no failing part is to blame.
-    """
-    text = (str(error).strip().splitlines() or [""])[0]
-    calls = list[tuple[str, nn.Module, Any, Any]]()
-
-    def note(name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
-        calls.append((name, module, args, kwargs))
-
-    def is_to_blame(call: tuple[str, nn.Module, Any, Any]) -> bool:
-        _, module, args, kwargs = call
-        return not replica.call(live(replica), lambda model, _: _twice_differentiable(module, args, kwargs), batch)
-
-    with watched(replica.model, before=note):
-        replica.call({}, replica.loss.value, batch)
-    blamed = [call for call in calls if is_to_blame(call)]
-    inner = [c for c in blamed if not any(o is not c and _inside(o[0], c[0]) for o in blamed)]
-    place = "the loss" if not inner else f"{inner[0][0] or 'the model'!r} ({type(inner[0][1]).__name__})"
-    return SecondDerivativeError(
-        f"{operation(text)} in {place} has no second derivative: {text} Put an operation in its place that can be "
-        "differentiated twice, or leave the layers before it out."
-    )
-
-
-def operation(text: str) -> str:
-    """The operation that an autograd message talks about."""
-    for pattern in (r"derivative for '?(?:aten::)?(\w+)'?", r"(?:aten::|operator )(\w+)", r"function (\w+)"):
-        if match := re.search(pattern, text):
-            return match.group(1).removesuffix("_backward").strip("_")
-    return "an operation"
-
-
-def _inside(name: str, outer: str) -> bool:
-    return name != outer and (outer == "" or name.startswith(f"{outer}."))
-
-
-def _twice_differentiable(module: nn.Module, args: Any, kwargs: Any) -> bool:
-    """Whether a module alone, on these inputs, can be differentiated twice."""
-    args, kwargs = tree_map(_fresh_leaf, (args, kwargs))
-    leaves = [t for t in (*module.parameters(), *(t for _, t in tensors((args, kwargs)))) if t.requires_grad]
-    try:
-        outputs = [t for _, t in tensors(module(*args, **kwargs)) if t.is_floating_point() and t.requires_grad]
-        if not outputs or not leaves:
-            return True
-        total = torch.stack([output.square().sum() for output in outputs]).sum()
-        gradients = torch.autograd.grad(total, leaves, create_graph=True, allow_unused=True)
-        live = [gradient.sum() for gradient in gradients if gradient is not None and gradient.requires_grad]
-        if live:
-            torch.autograd.grad(torch.stack(live).sum(), leaves, allow_unused=True)
-    except RuntimeError:
-        return False
-    return True
-
-
-def _fresh_leaf(leaf: Any) -> Any:
-    if isinstance(leaf, Tensor) and leaf.is_floating_point():
-        return leaf.detach().clone().requires_grad_()
-    return leaf

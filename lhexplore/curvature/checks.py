@@ -4,14 +4,14 @@ The products here are plain double backward passes through all parameters: slow,
 operators that the spectra use.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..errors import DataError, LhexploreError
-from . import causes
+from . import causes, second
 from .states import forked_states
 from .trees import count_examples, cut, describe, tensors
 
@@ -24,9 +24,6 @@ SLICE = 8  # examples: enough to couple, cheap enough to try everything on
 SEEDS = (1, 2)
 # Accumulated rounding of a few thousand terms, by which two orders of the same sum may differ.
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4}
-# A central difference is off by step² and by rounding/step; at the best step both are near eps^(2/3).
-DIFFERENCE_STEP = {torch.float64: 6e-6, torch.float32: 5e-3}
-DIFFERENCE = {torch.float64: 1e-4, torch.float32: 5e-2}
 
 
 def check(replica: "Replica") -> tuple[Row, ...]:
@@ -104,8 +101,9 @@ def _random_layer(replica: "Replica", batch: Any) -> str | None:
         passed: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
 
         def look(name: str, module: Any, args: Any, output: Any, passed: Any = passed) -> None:
-            label = f"{name!r} ({type(module).__name__})" if name else type(module).__name__
-            passed.setdefault(label, ([t.clone() for t in _all(args)], [t.clone() for t in _all(output)]))
+            passed.setdefault(
+                causes.label(name, module), ([t.clone() for t in _all(args)], [t.clone() for t in _all(output)])
+            )
 
         with causes.watched(replica.model, after=look), torch.no_grad():
             _with_seed(replica, batch, seed)
@@ -159,22 +157,29 @@ def _coupling(replica: "Replica", batch: Any) -> Row:
 def _second_derivative(replica: "Replica", batch: Any) -> list[Row]:
     """One product through all parameters: does it exist, is it symmetric, linear, and the slope of the gradient?"""
     name = "second derivative"
-    leaves = causes.live(replica)
+    names = replica.names
+
+    def gradient(at: Sequence[Tensor], again: bool) -> list[Tensor | None]:
+        loss = replica.loss_on(batch, dict(zip(names, at, strict=True)))
+        return list(torch.autograd.grad(loss, list(at), create_graph=again, allow_unused=True))
+
+    leaves = list(causes.live(replica).values())
     try:
-        gradients = _gradients(replica, batch, leaves)
-        unused = [key for key, gradient in gradients.items() if gradient is None]
+        gradients = gradient(leaves, True)
+        unused = [key for key, found in zip(names, gradients, strict=True) if found is None]
         if unused and replica.moves_loss(unused):
             cut_off = ", ".join(map(repr, unused[:3]))
             return [
                 (name, "error", f"autograd finds no way from the loss to {cut_off}, yet moving them moves the loss")
             ]
-        u, v = (_rademacher(leaves, seed) for seed in SEEDS)
-        hu, hv = _product(gradients, leaves, u), _product(gradients, leaves, v)
+        u, v = (second.signs(leaves, seed) for seed in SEEDS)
+        both = [a + 2 * b for a, b in zip(u, v, strict=True)]
+        hu, hv, hb = (second.multiply(gradients, leaves, vector) for vector in (u, v, both))
     except LhexploreError as error:
         return [(name, "error", str(error))]
     except RuntimeError as error:
-        return [(name, "error", str(causes.of_second_derivative(replica, batch, error)))]
-    size = _norm(hv)
+        return [(name, "error", str(second.of_second_derivative(replica, batch, error)))]
+    size = _dot(hv, hv) ** 0.5
     if not size < float("inf"):
         return [
             (
@@ -186,68 +191,24 @@ def _second_derivative(replica: "Replica", batch: Any) -> list[Row]:
         ]
     note = f"; unused: {', '.join(unused[:3])}" if unused else ""
     rows = [(name, "ok", f"exists for {len(leaves) - len(unused)} tensors{note}")]
-    if size == 0:
-        return [*rows, ("products", "note", "the product is exactly zero: the loss is linear in all parameters")]
-    limit = ROUNDING[replica.dtype]
-    defect = abs(_dot(u, hv) - _dot(v, hu)) / (size * _norm(u))
-    rows.append(("symmetry", "ok" if defect <= limit else "error", f"|uᵀHv − vᵀHu| is {defect:.1e} of ‖Hv‖‖u‖"))
-    both = _product(gradients, leaves, {key: u[key] + 2 * v[key] for key in u})
-    wrong = _norm({key: both[key] - hu[key] - 2 * hv[key] for key in u}) / size
-    rows.append(("linearity", "ok" if wrong <= limit else "error", f"H(u + 2v) differs by {wrong:.1e} of ‖Hv‖"))
-    return [*rows, _difference(replica, batch, v, hv, size)]
+    if size > 0:
+        limit = ROUNDING[replica.dtype]
+        defect = abs(_dot(u, hv) - _dot(v, hu)) / (size * _dot(u, u) ** 0.5)
+        rows.append(("symmetry", "ok" if defect <= limit else "error", f"|uᵀHv − vᵀHu| is {defect:.1e} of ‖Hv‖‖u‖"))
+        rest = [b - x - 2 * y for b, x, y in zip(hb, hu, hv, strict=True)]
+        wrong = _dot(rest, rest) ** 0.5 / size
+        rows.append(("linearity", "ok" if wrong <= limit else "error", f"H(u + 2v) differs by {wrong:.1e} of ‖Hv‖"))
+    fits, off = second.agrees(gradient, leaves, v, hv)
+    detail = f"Hv and central differences of the gradient are {off:.1e} apart"
+    if fits:
+        hint = "" if off <= second.TOLERANCE[replica.dtype] else ", and so are the differences: kinks, or rounding"
+        return [*rows, ("difference", "note" if hint else "ok", detail + hint)]
+    place = second.wrong_layer(replica, batch) or "the loss"
+    return [*rows, ("difference", "error", f"{detail}: the second derivative of {place} is wrong. {second.CURE}")]
 
 
-def _difference(replica: "Replica", batch: Any, v: dict[str, Tensor], hv: dict[str, Tensor], size: float) -> Row:
-    step = DIFFERENCE_STEP[replica.dtype] * max(_norm(dict(replica.tensors)), 1.0) / _norm(v)
-    ends = []
-    for sign in (1, -1):
-        moved = {key: (tensor + sign * step * v[key]).requires_grad_() for key, tensor in replica.tensors.items()}
-        ends.append(_gradients(replica, batch, moved, twice=False))
-    slope = {k: (_or_zero(ends[0][k], v[k]) - _or_zero(ends[1][k], v[k])) / (2 * step) for k in v}
-    off = _norm({key: slope[key] - hv[key] for key in v}) / size
-    verdict = "ok" if off <= DIFFERENCE[replica.dtype] else "note"
-    hint = "" if verdict == "ok" else ": kinks (ReLU, max) within the step, or rounding"
-    return ("difference", verdict, f"Hv and a central difference of gradients are {off:.1e} apart{hint}")
-
-
-def _gradients(
-    replica: "Replica", batch: Any, leaves: Mapping[str, Tensor], *, twice: bool = True
-) -> dict[str, Tensor | None]:
-    loss = replica.loss_on(batch, leaves)
-    found = torch.autograd.grad(loss, list(leaves.values()), create_graph=twice, allow_unused=True)
-    return dict(zip(leaves, found, strict=True))
-
-
-def _product(
-    gradients: Mapping[str, Tensor | None], leaves: Mapping[str, Tensor], v: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    live = [(g, v[key]) for key, g in gradients.items() if g is not None and g.requires_grad]
-    if not live:
-        return {key: torch.zeros_like(tensor) for key, tensor in leaves.items()}
-    found = torch.autograd.grad(
-        [g for g, _ in live], list(leaves.values()), [w for _, w in live], retain_graph=True, allow_unused=True
-    )
-    return {key: _or_zero(h, leaves[key]).detach() for key, h in zip(leaves, found, strict=True)}
-
-
-def _rademacher(leaves: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        key: torch.randint(0, 2, tensor.shape, generator=generator).to(tensor).mul_(2).sub_(1)
-        for key, tensor in ((key, leaf.detach()) for key, leaf in leaves.items())
-    }
-
-
-def _or_zero(tensor: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if tensor is None else tensor
-
-
-def _dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    return sum(float((a[key].double() * b[key].double()).sum()) for key in a)
-
-
-def _norm(a: Mapping[str, Tensor]) -> float:
-    return float(_dot(a, a) ** 0.5)
+def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    return sum(float((x.detach().double() * y.detach().double()).sum()) for x, y in zip(a, b, strict=True))
 
 
 def _close(a: float, b: float, dtype: torch.dtype) -> bool:

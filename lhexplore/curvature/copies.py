@@ -42,6 +42,7 @@ def private_copy(model: Any) -> tuple[nn.Module, tuple[str, ...], Twin]:
     """
     original, model = model, unwrap(model)
     memo: dict[int, Any] = {}
+    needed: list[tuple[OrderedDict[int, Any], OrderedDict[int, Any]]] = []  # filled once the copy is there
     stripped = 0
     for module in model.modules():
         for name in _HOOKS:
@@ -49,12 +50,15 @@ def private_copy(model: Any) -> tuple[nn.Module, tuple[str, ...], Twin]:
             if hooks:
                 kept = OrderedDict((key, hook) for key, hook in hooks.items() if _needed(hook))
                 stripped += len(hooks) - len(kept) if "state_dict" not in name else 0
-                memo[id(hooks)] = kept
+                memo[id(hooks)] = OrderedDict()
+                needed.append((memo[id(hooks)], kept))
         for tensor in _loose_tensors(module):
             memo[id(tensor)] = tensor.detach().clone()  # deepcopy refuses tensors that carry a graph
     try:
         with torch.inference_mode(False), torch.no_grad():
             twin = copy.deepcopy(model, memo)
+            for fresh, kept in needed:
+                fresh.update(copy.deepcopy(kept, memo))
     except Exception as error:
         raise ModelError(
             f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}), and lhexplore computes on a "
@@ -127,4 +131,7 @@ def _loose_tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _needed(hook: Any) -> bool:
-    return type(hook).__module__.startswith(_NEEDED_HOOKS)
+    """Hooks of torch itself without which a module is not what it was: old weight norms, lazy modules."""
+    return type(hook).__module__.startswith(_NEEDED_HOOKS) or isinstance(
+        getattr(hook, "__self__", None), nn.modules.lazy.LazyModuleMixin
+    )

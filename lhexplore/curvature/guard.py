@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.utils.checkpoint as checkpointing
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import SecondDerivativeError
@@ -62,6 +62,7 @@ def guarded(
             stack.enter_context(torch.backends.cudnn.flags(enabled=False, **_cudnn_flags()))
         _full_precision(stack, device)
         _keep_activations(stack)
+        _by_formula(stack)
         if "torch._dynamo" in sys.modules:  # nothing was compiled in this process otherwise
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
@@ -115,6 +116,23 @@ def _keep_activations(stack: ExitStack) -> None:
         if original is not None:  # private names of torch: where they are gone, the check of second derivatives decides
             stack.callback(setattr, checkpointing, name, original)
             setattr(checkpointing, name, stand_in)
+
+
+def _by_formula(stack: ExitStack) -> None:
+    """Compute weight norms by their formula: the second derivative of torch's fused kernel is silently wrong.
+
+    Seen with torch 2.13 on a CPU, where ``gradgradcheck`` of ``torch._weight_norm`` fails.
+    """
+    module: Any
+    for module in (torch, sys.modules.get("torch.nn.utils.weight_norm")):  # the package hides its own submodule
+        original = getattr(module, "_weight_norm", None)
+        if original is not None:
+            stack.callback(setattr, module, "_weight_norm", original)
+            module._weight_norm = _weight_norm
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    return v * (g / torch.norm_except_dim(v, 2, dim))
 
 
 def _once(*_: Any, **__: Any) -> Iterator[None]:

@@ -16,9 +16,10 @@ from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
 from ..errors import ClosedError, DataError, LossError, MismatchError, ModelError, NotFiniteError
-from . import causes, checks
+from . import causes, checks, second
 from .batches import Batches
 from .copies import cast, cast_loose_tensors, private_copy, private_swap
+from .graphs import once_differentiable
 from .guard import guarded, has_recurrent
 from .layers import DIFFERENTIABLE, list_layers
 from .losses import CriterionLoss, Loss, as_loss, pair
@@ -77,6 +78,7 @@ class Replica:
         self._notes, self._closed = list(notes), False
         set_mode(self.model, mode)
         self._recurrent, self._random = has_recurrent(self.model), True
+        self._suspect = False  # whether a function is differentiable only once; such are looked for in every graph
         self._default_dtype: torch.dtype | None = None
         self._base: dict[str, Tensor] = {}
         self._buffers: dict[str, Tensor] = {}
@@ -178,11 +180,11 @@ class Replica:
             LossError: The loss is no scalar tensor.
             NotFiniteError: It is NaN or infinite; says whether weights, inputs, labels or the computation are to blame.
         """
-        return self._weighed(i, self._run(i, override, self.loss.value))
+        return self._weighed(i, self._twice(i, self._run(i, override, self.loss.value)))
 
     def batch_outputs(self, i: int, override: Override = NOTHING) -> Tensor:
         """The network's outputs on micro-batch ``i``, differentiable in ``override``; only if ``loss.splits``."""
-        outputs: Tensor = self._run(i, override, self.loss.outputs)
+        outputs: Tensor = self._twice(i, self._run(i, override, self.loss.outputs))
         return outputs
 
     def loss_of_outputs(self, i: int, outputs: Tensor) -> Tensor:
@@ -192,11 +194,11 @@ class Replica:
             loss = self.loss.to(self.device, outputs.dtype)
             batch = tree_map(lambda leaf: _placed(leaf, self.device, outputs.dtype), batch)
         with self._own_draws():
-            return self._weighed(i, loss.of_outputs(outputs, batch))
+            return self._weighed(i, self._twice(i, loss.of_outputs(outputs, batch)))
 
     def loss_on(self, batch: Any, override: Override = NOTHING) -> Tensor:
         """The mean loss on any batch that was placed like ``self.batch(i)``."""
-        return self._scalar(self.call(override, self.loss.value, batch), 0)
+        return self._scalar(self._twice(0, self.call(override, self.loss.value, batch)), 0)
 
     def call(self, override: Override, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
         """Call ``function(model, batch)`` with the current weights and ``override`` in their place."""
@@ -281,6 +283,12 @@ class Replica:
         weighed: Tensor = value * self._shares[i]
         return weighed
 
+    def _twice(self, i: int, value: Any) -> Any:
+        """See that no operation behind ``value`` would silently drop its second derivative."""
+        if self._suspect and isinstance(value, Tensor) and (name := once_differentiable(value)) is not None:
+            raise second.of_once_differentiable(self, self._fed[i], name)
+        return value
+
     def _scalar(self, value: Any, i: int) -> Tensor:
         if not isinstance(value, Tensor):
             came = "None" if value is None else f"the {type(value).__name__} {value!r:.40}"
@@ -358,7 +366,9 @@ class Replica:
                     self.loss = found = replace(found, splits=False)
                     self._notes.append("the model's outputs are no single tensor, so there is no GGN")
             live = causes.live(self)
-            causes.require_graph(self, self._scalar(self._run(0, live, found.value), 0), live)
+            value = self._scalar(self._run(0, live, found.value), 0)
+            causes.require_graph(self, value, live)
+            self._suspect = once_differentiable(value) is not None
             self._random = bool(draws)
         return found
 
