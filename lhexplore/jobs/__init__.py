@@ -2,6 +2,7 @@
 
 from .job import Job
 from .progress import Progress
+from .waitable import Waitable
 from .worker import State, Worker
 
-__all__ = ["Job", "Progress", "State", "Worker"]
+__all__ = ["Job", "Progress", "State", "Waitable", "Worker"]

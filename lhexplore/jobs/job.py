@@ -38,6 +38,11 @@ class Job(Generic[T]):
         return self._ended.is_set()
 
     @property
+    def busy(self) -> bool:
+        """Whether the work is still going on."""
+        return not self.done
+
+    @property
     def cancelled(self) -> bool:
         """Whether somebody asked to stop."""
         return self._stop.is_set()

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ from torch import nn
 from ..curvature import BATCHED_COLUMN, Choice, Layer, choose, freeze, list_layers
 from ..diagnosis import Diagnosis
 from ..errors import ClosedError, LhexploreError, SettingError, SnapshotError, UnsupportedError
-from ..jobs import Job, Progress
+from ..jobs import Job, Progress, Waitable
 from ..snapshots import Snapshot, Snapshots
 from ..spectrum import Spectrum, Step
 from ..store import Store, key, open_store
@@ -105,6 +106,7 @@ class Session:
         self._pace: dict[tuple[str | None, str], float] = {}  # (layer, method) -> seconds a product took
         self._product = math.nan  # seconds of a product with the whole network, once measured
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
+        self._pending: WeakSet[Waitable] = WeakSet()
         self._failures: dict[tuple[str | None, str], str] = {}
 
     # ---- what is there
@@ -226,11 +228,26 @@ class Session:
         """Like :meth:`compute`, but beside you: returns a :class:`lhexplore.jobs.Job` at once."""
         self._open()
         wanted = self._grid(layers, snapshots)
-        return Job(self._fill(wanted), initial=Progress(total=len(wanted)))
+        job = Job(self._fill(wanted), initial=Progress(total=len(wanted)))
+        self.attach(job)
+        return job
 
     def wait(self, timeout: float | None = None) -> None:
-        """Block until no computation of this session is under way."""
-        self._lane.wait(timeout)
+        """Block until nothing of this session is pending: jobs, views, a product under way.
+
+        Raises:
+            TimeoutError: still computing after ``timeout`` seconds.
+            Exception: what a job that was waited for raised.
+        """
+        began = time.monotonic()
+        for work in [*self._pending]:
+            if work.busy:
+                work.wait(None if timeout is None else max(0.0, timeout - (time.monotonic() - began)))
+        self._lane.wait(None if timeout is None else max(0.0, timeout - (time.monotonic() - began)))
+
+    def attach(self, work: Waitable) -> None:
+        """Let :meth:`wait` wait for ``work`` too, as long as it lives (a view's worker)."""
+        self._pending.add(work)
 
     # ---- before anything runs
 

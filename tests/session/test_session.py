@@ -245,6 +245,18 @@ def test_start_returns_at_once_and_cancel_keeps_what_is_done(session):
     assert all(session.cached(n, i) is not None for n in ("0", "2", "4") for i in range(3))
 
 
+def test_waiting_for_a_session_waits_for_its_jobs(session):
+    session.start(["0"])
+    session.wait(60)
+    assert all(session.cached("0", i) is not None for i in range(3))
+    job = session.start([None])
+    with pytest.raises(TimeoutError):
+        session.wait(0.01)
+    job.cancel()
+    session.wait(60)
+    assert job.done
+
+
 def test_an_interrupt_in_compute_keeps_what_is_done(session, monkeypatch):
     import lhexplore.session.session as module
 
