@@ -99,6 +99,14 @@ def add_legend(plot: figure, items: list[LegendItem], *, place: Literal["above",
     plot.add_layout(themed(legend, label_text_color="text"), place)
 
 
+def tooltip(*lines: str) -> list[tuple[str, str]]:
+    """Make the lines of a hover box; they name columns only, so that no name from outside is read as a format.
+
+    Lists of pairs become text nodes in the browser; the labels stay empty because their fixed colour is too pale.
+    """
+    return [("", line) for line in lines]
+
+
 def empty_source(name: str, **columns: int) -> ColumnDataSource:
     """Make a source whose columns will come as frames; nothing is drawn until they do."""
     return ColumnDataSource(

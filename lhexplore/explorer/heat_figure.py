@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from .axes import power_of_ten, short
-from .base_figure import add_frame_title, blank_figure, empty_source, label_axis, packed
+from .base_figure import add_frame_title, blank_figure, empty_source, label_axis, packed, tooltip
 from .escape import plain
 from .frames import Plot
 from .theme import CLEAR, themed
@@ -94,7 +94,7 @@ def heat_map(
         TapTool(renderers=[tiles], visible=False),
         HoverTool(
             renderers=[tiles],
-            tooltips=[("layer", "@layer"), ("snapshot", "@snapshot"), (metric_name(metric), "@words")],
+            tooltips=tooltip("@layer", "@snapshot", "@metric: @words"),
             visible=False,
         ),
     )
@@ -126,6 +126,7 @@ def cells(
         "missing": np.isnan(flat).astype(float),
         "layer": [plain(name) for name in layer_names for _ in range(count)],
         "snapshot": [plain(label) for _ in range(layers) for label in labels],
+        "metric": [metric_name(metric)] * flat.size,
         "words": [_words(float(value), metric) for value in flat],
     }
 

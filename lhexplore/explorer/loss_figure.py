@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from .axes import log_ticks, short
-from .base_figure import add_legend, blank_figure, empty_source, label_axis, legend_item, packed
+from .base_figure import add_legend, blank_figure, empty_source, label_axis, legend_item, packed, tooltip
 from .escape import plain
 from .frames import Plot
 from .theme import themed
@@ -41,7 +41,7 @@ def loss_plot(
 
     Args:
         snapshots: in the order of the slider.
-        losses: what is known of each; entries whose name contains "loss" or "held" are drawn, at most four.
+        losses: what is known of each; entries whose name contains "loss" are drawn, at most four.
         prefix: makes the names of sources unique where several figures share a page.
         height: in pixels.
     """
@@ -68,6 +68,7 @@ def loss_plot(
             "index": np.arange(count),
             "label": [snapshot_words(s) for s in snapshots],
             **{f"y{i}": curve for i, curve in enumerate(curves.values())},
+            **{f"name{i}": [plain(key)] * count for i, key in enumerate(curves)},
         },
         name=f"{prefix}losses",
     )
@@ -78,9 +79,7 @@ def loss_plot(
         themed(line.glyph, line_color=ROLES[i])
         themed(dots.glyph, line_color=ROLES[i], fill_color=ROLES[i])
         legend.append(legend_item(key, [line, dots], name=f"{prefix}legend-{key}"))
-        plot.add_tools(
-            HoverTool(renderers=[dots], tooltips=[("snapshot", "@label"), (plain(key), f"@y{i}")], visible=False)
-        )
+        plot.add_tools(HoverTool(renderers=[dots], tooltips=tooltip("@label", f"@name{i}: @y{i}"), visible=False))
     if legend:
         add_legend(plot, legend, place="above")
     else:
@@ -133,7 +132,7 @@ def _tick(snapshot: Shot) -> str:
 
 def _curves(losses: Sequence[Mapping[str, float]]) -> dict[str, Float[ndarray, " n"]]:
     keys = list(dict.fromkeys(key for known in losses for key in known))
-    wanted = [k for k in keys if "loss" in k.lower() or "held" in k.lower()]
+    wanted = [k for k in keys if "loss" in k.lower()]
     wanted.sort(key=lambda key: any(word in key.lower() for word in HELD_OUT))  # stable: train first
     table = {key: np.array([float(known.get(key, np.nan)) for known in losses]) for key in wanted}
     return (

@@ -1,5 +1,7 @@
 """Says in words what the figures show: the text twin of every picture, and the short lines inside them."""
 
+import numpy as np
+
 from ..spectrum import Spectrum
 from .axes import short
 from .escape import plain
@@ -20,7 +22,7 @@ def spectrum_sentence(spectrum: Spectrum, name: str, label: str) -> str:
     negative, zero, positive = _shares(spectrum)
     trace = f"trace {short(spectrum.trace)}"
     if spectrum.trace_stderr > 0:
-        trace += f" ± {short(2 * spectrum.trace_stderr, digits=2)}"
+        trace += f" ± {short(2 * spectrum.trace_stderr, digits=2)}"  # covers 95 %
     ends = f"from {_end(spectrum.smallest, spectrum)} to {_end(spectrum.largest, spectrum)}"
     return (
         f"{plain(name)} at {plain(label)}: {_eigenvalues(spectrum.size)} {ends} "
@@ -53,8 +55,7 @@ def _kind(spectrum: Spectrum) -> str:
 
 def _shares(spectrum: Spectrum) -> tuple[str, str, str]:
     """Expected numbers of eigenvalues below, inside and above the zero band."""
-    below = spectrum.weights[spectrum.nodes < -spectrum.zero_band].sum()
-    above = spectrum.weights[spectrum.nodes > spectrum.zero_band].sum()
-    counts = [spectrum.size * share for share in (below, 1 - below - above, above)]
-    negative, zero, positive = (f"{max(round(c), 0):,}" if spectrum.exact else short(max(c, 0.0)) for c in counts)
+    signs = np.where(np.abs(spectrum.nodes) <= spectrum.zero_band, 0.0, np.sign(spectrum.nodes))
+    counts = [spectrum.size * float(spectrum.weights[signs == sign].sum()) for sign in (-1, 0, 1)]
+    negative, zero, positive = (f"{round(c):,}" if spectrum.exact else short(c) for c in counts)
     return negative, zero, positive

@@ -13,7 +13,17 @@ from numpy import ndarray
 
 from ..spectrum import Spectrum
 from .axes import Scale, ValueAxis, axis_of, log_ticks, short
-from .base_figure import add_frame_title, add_legend, blank_figure, empty_source, label_axis, legend_item, packed, rows
+from .base_figure import (
+    add_frame_title,
+    add_legend,
+    blank_figure,
+    empty_source,
+    label_axis,
+    legend_item,
+    packed,
+    rows,
+    tooltip,
+)
 from .frames import Plot
 from .sentences import missing_sentence, spectrum_sentence, spectrum_title
 from .theme import themed
@@ -264,10 +274,10 @@ def _draw(plot: figure, sources: dict[str, ColumnDataSource], kind: Kind, *, exa
             spread,
         ],
     )
-    ends_words = [("end of the spectrum", "@value"), ("error bound", "@error"), ("hollow", "not settled yet")]
+    ends_words = tooltip("end of the spectrum: @value", "error bound: @error", "hollow: not settled yet")
     plot.add_tools(
         HoverTool(renderers=[ends], tooltips=ends_words, visible=False),
-        HoverTool(renderers=[band], tooltips=[("≈ 0, zero bin", "|λ| up to @half")], visible=False),
+        HoverTool(renderers=[band], tooltips=tooltip("≈ 0: |λ| up to @half"), visible=False),
     )
 
 
@@ -276,7 +286,7 @@ def _draw_bars(plot: figure, sources: dict[str, ColumnDataSource]) -> list[Any]:
     themed(bars.glyph, fill_color="bar", line_color="halo")
     whiskers = plot.segment("x", "low", "x", "high", source=sources["whiskers"], line_width=1.2)
     themed(whiskers.glyph, line_color="whisker")
-    tooltips = [("λ from", "@from to @to"), ("eigenvalues", "@count"), ("± standard error", "@stderr")]
+    tooltips = tooltip("λ from @from to @to", "eigenvalues: @count", "standard error: @stderr")
     plot.add_tools(HoverTool(renderers=[bars], tooltips=tooltips, visible=False))
     return [bars, whiskers]
 
@@ -288,6 +298,6 @@ def _draw_curve(plot: figure, sources: dict[str, ColumnDataSource]) -> list[Any]
     themed(line.glyph, line_color="bar")
     spread = plot.varea(x="x", y1="low", y2="high", source=sources["spread"], fill_alpha=0.35)
     themed(spread.glyph, fill_color="whisker")
-    tooltips = [("λ", "@value"), ("density", "@true")]
+    tooltips = tooltip("λ = @value", "density: @true")
     plot.add_tools(HoverTool(renderers=[line], tooltips=tooltips, mode="vline", visible=False))
     return [line, body, spread]

@@ -160,7 +160,7 @@ def _layer(block: Block, shots: Sequence[Snapshot]) -> Json:
 
 def _reading(spectrum: Spectrum, diagnosis: Diagnosis) -> Json:
     """The card beside the figure, the cells of the table, and how the numbers came about."""
-    stderr = f" ± {short(spectrum.trace_stderr, digits=2)}" if spectrum.trace_stderr > 0 else ""
+    stderr = f" ± {short(2 * spectrum.trace_stderr, digits=2)}" if spectrum.trace_stderr > 0 else ""
     found = [f.title for f in diagnosis.findings if f.level != "info"]
     card = known_card("", spectrum, diagnosis)
     return {

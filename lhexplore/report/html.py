@@ -144,7 +144,7 @@ _PAGE = """<!DOCTYPE html>
 <p class="muted">{legend}</p>
 <p id="sentence" role="status" aria-live="polite"></p>
 </div>
-<div class="panel card" id="card" aria-label="What the spectrum says"></div>
+<div class="panel card" id="card" tabindex="0" role="region" aria-label="What the spectrum says"></div>
 </section>
 <section class="panel">
 <h2>Loss</h2>

@@ -208,6 +208,11 @@ def test_losses_are_drawn_as_recorded_with_gaps(session):
     np.testing.assert_array_equal(plot.frames["loss-now__x"].ravel(), np.arange(12))
 
 
+def test_accuracies_are_no_losses(session):
+    plot = loss_plot(session.snapshots, [{"loss": 1.0, "held_out_accuracy": 0.9, "held_out_loss": 1.1}] * 12)
+    assert plot.sentences[0].endswith("loss 1, held_out_loss 1.1.")
+
+
 def test_no_losses_are_said_in_words(session):
     plot = loss_plot(session.snapshots, [{}] * 12)
     texts = [t for r in plot.root.renderers for t in r.data_source.data.get("text", [])]
@@ -316,11 +321,15 @@ def test_legends_stand_outside_the_frame(session):
         assert all(legend in (*plot.root.below, *plot.root.above) for legend in legends)
 
 
-def test_tooltips_escape_their_text(session):
-    for plot in all_plots(session):
+def test_tooltips_are_text_and_name_columns_only(session):
+    hostile = {"@label{safe} loss": 1.0}
+    plots = [*all_plots(session), loss_plot(session.snapshots, [hostile] * 12)]
+    for plot in plots:
         for tool in plot.root.select({"type": HoverTool}):
-            assert isinstance(tool.tooltips, list)
-            assert not re.search(r"safe|html", str(tool.tooltips), re.IGNORECASE)
+            assert isinstance(tool.tooltips, list)  # text nodes; a string would be read as HTML
+            assert not re.search(r"safe|[{}<>$]", str(tool.tooltips))
+            for name in re.findall(r"@(\w+)", str(tool.tooltips)):
+                assert all(name in renderer.data_source.data for renderer in tool.renderers), name
 
 
 def test_hostile_names_start_no_formula_and_no_new_line():

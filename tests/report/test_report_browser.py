@@ -157,11 +157,16 @@ def test_a_hostile_name_is_only_a_name(opened):
     assert opened.page.evaluate("() => window.hacked") is None
     assert opened.page.locator("img").count() == 0
     assert opened.page.locator("#card h2").inner_text() == HOSTILE
+    opened.page.locator("#map").scroll_into_view_if_needed()
     box = opened.page.locator("#map").bounding_box()
+    shown = []
     for share in (0.3, 0.5, 0.7):  # tooltips with names in them
-        opened.page.mouse.move(box["x"] + share * box["width"], box["y"] + 0.5 * box["height"])
-        opened.page.wait_for_timeout(50)
+        opened.page.mouse.move(box["x"] + share * box["width"], box["y"] + 0.42 * box["height"])
+        opened.page.wait_for_timeout(100)
+        shown += opened.page.locator(".bk-tooltip-row-value").all_inner_texts()
+    assert any("<img src=x onerror=window.hacked=1>" in text for text in shown)
     assert opened.page.evaluate("() => window.hacked") is None
+    assert opened.page.locator("img").count() == 0
 
 
 def test_old_figures_are_let_go(opened):
