@@ -42,6 +42,9 @@ METRIC = "lambda_max"
 FIRST_LOOK = 0.3  # seconds the constructor may spend on reading what is cached
 
 
+Loose = t.TraitType[Any, Any]  # hands every value, None included, to the validators
+
+
 class Explorer(w.VBox):  # type: ignore[misc]
     """Scrub through training and see every layer's Hessian spectrum.
 
@@ -62,9 +65,11 @@ class Explorer(w.VBox):  # type: ignore[misc]
         TypeError: for a keyword that does not exist.
     """
 
-    snapshot = t.Any(0, help="Index of the snapshot on show; a label or a negative index may be set.")
-    layer = t.Any("", help='Name of the layer on show; "whole network" (or None) for all as one block.')
-    layers = t.Any((), help="Names of the entries that are shown and may be chosen.")
+    _ended = True  # until everything is made
+
+    snapshot: Loose = t.TraitType(0, help="Index of the snapshot on show; a label or a negative index may be set.")
+    layer: Loose = t.TraitType("", help='Name of the layer on show; "whole network" (or None) for all as one block.')
+    layers: Loose = t.TraitType((), help="Names of the entries that are shown and may be chosen.")
     view = t.Unicode(KINDS[0], help='"histogram" or "density".')
     scale = t.Unicode(SCALES[0], help='"symlog" or "linear".')
     metric = t.Unicode(METRIC, help="Metric of the layer list and of the map.")
@@ -95,12 +100,15 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self._notes = threading.Lock()  # around what is stale; held for moments only
         self._drawing = threading.RLock()  # several widgets change together
         self._stale = set(EVERYTHING)
-        self._ended = False
         super().__init__()
-        usable = [entry for entry in self._entries if entry.usable]
-        self.layers = [entry.name for entry in usable] if layers is None else layers
-        self.layer = self._first() if layer is None else layer
-        self.snapshot, self.view, self.scale, self.metric = snapshot, view, scale, metric
+        try:
+            self.layers = [entry.name for entry in self._entries if entry.usable] if layers is None else layers
+            self.layer = self._first() if layer is None else layer
+            self.snapshot, self.view, self.scale, self.metric = snapshot, view, scale, metric
+        except Exception:
+            self._unregister()
+            raise
+        self._ended = False
         self._parts = Parts.make(
             count=len(self._labels),
             frame=int(self.snapshot),
@@ -197,8 +205,11 @@ class Explorer(w.VBox):  # type: ignore[misc]
             for tie in self._ties:
                 tie.unlink()
             self._parts.close()
-            self.layout.close()
-            super().close()
+            self._unregister()
+
+    def _unregister(self) -> None:
+        self.layout.close()
+        super().close()
 
     def __repr__(self) -> str:
         if self._ended:
@@ -210,11 +221,8 @@ class Explorer(w.VBox):  # type: ignore[misc]
         )
 
     def _repr_mimebundle_(self, **keywords: Any) -> Any:
-        text = {"text/plain": repr(self)}  # in full: ipywidgets would cut it, and notebooks are compared by it
-        if self._ended:
-            return text
         data = super()._repr_mimebundle_(**keywords)
-        return {**data, **text} if isinstance(data, dict) else text
+        return {**data, "text/plain": repr(self)}  # in full: ipywidgets would cut it, and notebooks are compared by it
 
     # ---- traits
 

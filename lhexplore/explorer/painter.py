@@ -10,7 +10,7 @@ RATE = 0.2  # seconds between two paintings: five a second look live, more only 
 class Painter:
     """Call ``paint`` in a thread of its own after :meth:`ask`, at most every ``rate`` seconds.
 
-    Asking twice before that paints once. A slow painting is followed by a rest three times as long, so that it never
+    Asking twice before that paints once. A slow painting is followed by a rest twice as long, so that it never
     takes the kernel for itself. No thread lives while nothing is to be painted.
     """
 
@@ -72,4 +72,4 @@ class Painter:
                 self._paint()
             finally:
                 end = time.monotonic()
-                self._next = end + max(self._rate, 3 * (end - start))
+                self._next = end + max(self._rate, 2 * (end - start))

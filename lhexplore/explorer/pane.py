@@ -14,7 +14,6 @@ from typing import Any
 import bokeh
 import traitlets as t
 from bokeh.document import Document
-from bokeh.embed import json_item
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.protocol import Protocol
 
@@ -91,8 +90,7 @@ class BokehPane(Framed):
 
     def _text(self) -> str:
         """The figure as JSON text: dictionaries would be re-ordered on the way and lose their references."""
-        assert self._plot is not None  # noqa: S101  called while something is shown
-        return json.dumps(json_item(self._plot.root)["doc"])
+        return json.dumps(self._document.to_json(deferred=False))
 
     def _heard(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
         kind = content.get("kind")

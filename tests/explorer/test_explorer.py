@@ -1,0 +1,438 @@
+"""The explorer from Python's side: what a person does is done here to the same widgets, without a browser."""
+
+import gc
+import json
+import threading
+import time
+import weakref
+
+import ipywidgets
+import numpy as np
+import pytest
+from canned import HOSTILE, LAYERS, MISSING, CannedSession
+
+from lhexplore.errors import (
+    ClosedError,
+    LossError,
+    SettingError,
+    SnapshotError,
+    UnknownLayerError,
+    UnknownSnapshotError,
+)
+from lhexplore.explorer import Explorer
+from lhexplore.spectrum import Step
+
+WIDGETS = ipywidgets.widgets.widget._instances
+PATIENCE = 20  # seconds; only a hang takes longer
+QUICK = 0.005  # a callback that only records a wish returns within 5 ms (median of several)
+
+
+@pytest.fixture
+def made():
+    """Makes explorers and closes them afterwards."""
+    alive = []
+
+    def make(session=None, **how):
+        explorer = Explorer(session or CannedSession(), **how)
+        alive.append(explorer)
+        return explorer
+
+    yield make
+    for explorer in alive:
+        explorer.close()
+
+
+def until(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.005)
+
+
+def card(explorer, k=None):
+    return json.loads(explorer._parts.card.texts)[explorer.snapshot if k is None else k]
+
+
+# ---- start
+
+
+def test_it_starts_with_the_first_layer_at_the_last_snapshot_and_fills_what_is_missing(made):
+    session = CannedSession()
+    explorer = made(session)
+    assert (explorer.layer, explorer.snapshot) == ("conv1", 11)
+    explorer.settled(PATIENCE)
+    assert set(session.asked) == MISSING
+    assert explorer.status == "All 48 spectra are known."
+    assert explorer.problem == ""
+    assert {c["state"] for c in json.loads(explorer._parts.card.texts)} == {"known"}
+
+
+def test_what_is_cached_is_there_at_once(made):
+    explorer = made(CannedSession(pause=0.05))
+    assert card(explorer)["state"] == "known"
+    assert card(explorer, 2)["state"] == "missing"
+    assert explorer.spectrum.layer == "conv1"
+
+
+@pytest.mark.parametrize("wrong", [{"colour": 1}, {"steps": 5, "layer": "conv1"}])
+def test_a_keyword_that_does_not_exist_is_answered_with_those_that_do(wrong):
+    with pytest.raises(TypeError, match=r"has no .*; it has layer, snapshot, view, scale, metric and layers"):
+        Explorer(CannedSession(), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "says"),
+    [
+        ({"layer": "conv3"}, UnknownLayerError, "conv"),
+        ({"layer": "old"}, UnknownLayerError, "integer parameters"),
+        ({"layers": ["conv1", "nope"]}, UnknownLayerError, "nope"),
+        ({"layers": []}, SettingError, "at least one"),
+        ({"snapshot": 12}, UnknownSnapshotError, "there are 12"),
+        ({"snapshot": "step-9"}, UnknownSnapshotError, "step-0"),
+        ({"view": "pie"}, SettingError, "histogram"),
+        ({"scale": "log"}, SettingError, "symlog"),
+        ({"metric": "lambda_maxi"}, SettingError, "lambda_max"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_both_ways_to_set_them(made, how, error, says):
+    widgets = set(WIDGETS)
+    with pytest.raises(error, match=says):
+        Explorer(CannedSession(), **how)
+    assert set(WIDGETS) == widgets  # nothing half made stays behind
+    explorer = made()
+    before = explorer._look()
+    ((name, value),) = how.items()
+    with pytest.raises(error, match=says):
+        setattr(explorer, name, value)
+    assert explorer._look() == before
+
+
+def test_a_closed_session_is_refused_and_one_closed_later_is_told_in_words(made):
+    with pytest.raises(ClosedError):
+        Explorer(CannedSession(closed=True))
+    session = CannedSession(pause=0.02)
+    explorer = made(session)
+    session.closed = True
+    explorer.snapshot = 2
+    explorer.settled(PATIENCE)
+    assert "session was closed" in explorer.status
+    assert explorer._parts.status.text == explorer.status
+
+
+# ---- both ways
+
+
+def test_traits_move_the_screen(made):
+    explorer = made()
+    explorer.layer, explorer.snapshot, explorer.view = "head", "step-000008", "density"
+    explorer.scale, explorer.metric = "linear", "trace"
+    explorer.settled(PATIENCE)
+    parts = explorer._parts
+    assert explorer.snapshot == parts.slider.value == 4
+    assert (parts.view.value, parts.scale.value, parts.metric.value) == ("density", "linear", "trace")
+    assert json.loads(parts.layers.rows)[parts.layers.selected]["name"] == "head"
+    assert card(explorer)["title"].startswith("head · step 8")
+    assert json.loads(parts.code.texts)[4] == str(explorer.request) == "session.spectrum('head', 'step-000008')"
+    assert "head at step-000008" in json.loads(parts.spectrum_words.texts)[4]
+    assert parts.layers.quantity == "trace"
+
+
+def test_the_screen_moves_the_traits(made):
+    explorer = made()
+    parts = explorer._parts
+    parts.slider.value = 3
+    parts.layers.selected = 2
+    parts.view.value, parts.scale.value, parts.metric.value = "density", "linear", "trace"
+    assert (explorer.snapshot, explorer.layer) == (3, "conv2")
+    assert (explorer.view, explorer.scale, explorer.metric) == ("density", "linear", "trace")
+    parts.layers.selected = 5  # a skipped layer: nothing to show
+    assert explorer.layer == "conv2"
+
+
+def test_a_click_on_the_map_jumps(made):
+    explorer = made()
+    explorer._parts.heat._heard(None, {"kind": "pick", "index": 3 * 12 + 5}, [])
+    assert (explorer.layer, explorer.snapshot) == ("head", 5)
+    explorer._parts.heat._heard(None, {"kind": "pick", "index": 999}, [])
+    assert (explorer.layer, explorer.snapshot) == ("head", 5)
+
+
+def test_choosing_layers_narrows_list_map_and_work(made):
+    session = CannedSession()
+    explorer = made(session, layers=["head", "conv2"])
+    assert explorer.layers == ("conv2", "head")
+    explorer.settled(PATIENCE)
+    assert {name for name, _ in session.asked} == {"conv2", "head"}
+    explorer.layers = ["conv1"]
+    assert explorer.layer == "conv1"
+    explorer.settled(PATIENCE)
+    assert {name for name, _ in session.asked} == {"conv2", "head", "conv1"}
+    assert len(json.loads(explorer._parts.layers.rows)) == 1
+
+
+def test_the_whole_network_is_an_entry_that_is_computed_when_looked_at(made):
+    session = CannedSession(missing={(None, k) for k in range(12)})
+    explorer = made(session)
+    explorer.settled(PATIENCE)
+    assert session.asked == []
+    explorer.layer = None
+    assert explorer.layer == "whole network"
+    assert str(explorer.request) == "session.spectrum(None, 'step-001024')"
+    explorer.settled(PATIENCE)
+    assert session.asked[0] == (None, 11)
+
+
+# ---- work
+
+
+def test_what_is_looked_at_comes_first_then_its_neighbours_then_the_rest(made):
+    session = CannedSession(missing={(layer.name, k) for layer in LAYERS[:4] for k in range(12)})
+    explorer = made(session, layer="conv2", snapshot=4)
+    explorer.settled(PATIENCE)
+    assert session.asked[0] == ("conv2", 4)
+    assert {name for name, _ in session.asked[:12]} == {"conv2"}
+    assert [abs(k - 4) for _, k in session.asked[:12]] == sorted(abs(k - 4) for _, k in session.asked[:12])
+    assert len(session.asked) == len(set(session.asked)) == 48
+
+
+def test_looking_elsewhere_goes_before_what_was_begun(made):
+    session = CannedSession(missing={("conv1", k) for k in range(12)} | {("head", 5)}, pause=0.05)
+    explorer = made(session)
+    until(lambda: session.asked)
+    explorer.layer, explorer.snapshot = "head", 5
+    until(lambda: explorer.spectrum is not None and explorer.spectrum.complete)
+    assert session.asked.index(("head", 5)) <= 2
+    explorer.stop()
+
+
+def test_looking_at_what_is_known_does_not_disturb_the_work(made):
+    session = CannedSession(missing={("conv1", 11)}, pause=0.05)
+    explorer = made(session)
+    until(lambda: session.asked)
+    for k in range(11):
+        explorer.snapshot = k
+        time.sleep(0.02)
+    explorer.settled(PATIENCE)
+    assert session.asked == [("conv1", 11)]  # begun once, never thrown away
+
+
+def test_a_value_on_its_way_is_shown_as_preliminary(made):
+    gate = threading.Event()
+
+    class Slow(CannedSession):
+        def steps(self, layer, snapshot=-1, **_):
+            whole = CannedSession(missing=set()).cached(layer, snapshot)
+            rough = type(whole)(
+                layer,
+                whole.snapshot,
+                whole.size,
+                whole.nodes,
+                whole.weights,
+                "lanczos",
+                steps=5,
+                probes=1,
+                complete=False,
+            )
+            yield Step(3, 10, rough)
+            gate.wait(PATIENCE)
+            self.missing.discard((layer, snapshot))
+            yield Step(10, 10, whole)
+
+    explorer = made(Slow(missing={("conv1", 11)}))
+    until(lambda: card(explorer)["state"] == "preliminary" and card(explorer)["numbers"])
+    assert card(explorer)["message"] == "Preliminary: computing at 3 of 10 products."
+    assert not explorer.spectrum.complete
+    assert explorer.diagnosis is None
+    with pytest.raises(TimeoutError, match="47 of 48"):
+        explorer.settled(0.05)
+    gate.set()
+    explorer.settled(PATIENCE)
+    assert card(explorer)["state"] == "known"
+
+
+def test_stop_acts_within_a_product_and_lasts_until_something_missing_is_looked_at_or_compute(made):
+    session = CannedSession(missing={(layer.name, k) for layer in LAYERS[:4] for k in range(12)}, pause=0.02)
+    explorer = made(session)
+    until(lambda: session.asked)
+    explorer._parts.stop.click()
+    explorer.settled(PATIENCE)
+    asked = len(session.asked)
+    assert asked <= 2
+    assert explorer.status.startswith("Stopped.")
+    assert explorer._parts.stop.disabled
+    assert not explorer._parts.compute.disabled
+    explorer.view = "density"  # something known to do: no reason to compute
+    time.sleep(0.1)
+    assert len(session.asked) == asked
+    explorer.layer, explorer.snapshot = "head", 3
+    explorer.settled(PATIENCE)
+    assert explorer.spectrum.complete
+    assert session.asked[-1] == ("head", 3)
+    assert len(session.asked) <= asked + 2  # only what is looked at
+    session.pause = 0
+    explorer._parts.compute.click()
+    explorer.settled(PATIENCE)
+    assert explorer.status == "All 48 spectra are known."
+
+
+class Failing(CannedSession):
+    """Cannot compute what is missing of conv1."""
+
+    failure: Exception = LossError("The loss is NaN in batch 3: the labels are to blame.")
+
+    def steps(self, layer, snapshot=-1, **settings):
+        if layer == "conv1":
+            self.asked.append((layer, snapshot))
+            raise self.failure
+        yield from super().steps(layer, snapshot, **settings)
+
+
+def test_errors_are_on_screen_in_words_and_the_other_cells_go_on(made):
+    session = Failing()
+    explorer = made(session, snapshot=2)
+    explorer.settled(PATIENCE)
+    assert "labels are to blame" in card(explorer)["message"]
+    assert explorer.badge == "failed"
+    assert explorer._parts.status.problem == explorer.problem
+    assert explorer.problem.startswith("conv1 at step-000002: The loss is NaN in batch 3")
+    assert explorer.status == "46 of 48 spectra are known; 2 could not be computed."
+    explorer.layer = "head"
+    assert "The loss is NaN" in explorer.problem  # elsewhere, still said
+    session.failure = ZeroDivisionError("by zero")
+    explorer.compute()  # tries again
+    explorer.settled(PATIENCE)
+    assert "Unexpected ZeroDivisionError: by zero" in explorer.problem
+    assert session.asked.count(("conv1", 2)) == 2
+
+
+def test_a_bad_snapshot_is_asked_for_once_not_once_per_layer(made):
+    session = Failing(missing={(layer.name, 2) for layer in LAYERS[:4]})
+    session.failure = SnapshotError("step-000002 is truncated: copy it again.")
+    explorer = made(session, snapshot=2)
+    explorer.settled(PATIENCE)
+    assert session.asked == [("conv1", 2)]
+    assert "4 could not be computed" in explorer.status
+
+
+def test_a_drawing_that_fails_says_so(made, monkeypatch):
+    explorer = made(CannedSession(missing=set()))
+    explorer.settled(PATIENCE)
+    monkeypatch.setattr("lhexplore.explorer.screen.spectrum_plot", lambda *_, **__: 1 / 0)
+    explorer.view = "density"
+    explorer.settled(PATIENCE)
+    assert "ZeroDivisionError" in explorer._parts.status.problem
+
+
+def test_losses_that_were_not_recorded_are_evaluated(made):
+    session = CannedSession(missing={("conv1", 0)})
+    known = {}
+    session.losses = lambda k: known.get(session.snapshots.index(k), {})
+    session.evaluate = lambda k: known.setdefault(k, {"loss": 1.0 + k})
+    explorer = made(session)
+    explorer.settled(PATIENCE)
+    assert sorted(known) == list(range(12))
+    assert "loss 12" in json.loads(explorer._parts.loss.sentences)[11]
+
+
+# ---- a person at the screen
+
+
+def test_callbacks_return_at_once_while_computing(made):
+    explorer = made(CannedSession(missing={(layer.name, k) for layer in LAYERS[:4] for k in range(12)}, pause=0.2))
+    spent = []
+    for k in range(11):
+        start = time.perf_counter()
+        explorer._parts.slider.value = k
+        spent.append(time.perf_counter() - start)
+    assert float(np.median(spent)) < QUICK
+    explorer.stop()
+
+
+def test_every_control_has_words(made):
+    parts = made()._parts
+    for control in (parts.view, parts.scale, parts.metric, parts.stop, parts.compute):
+        assert control.description
+    for pane in (parts.loss, parts.spectrum, parts.heat):
+        assert pane.name
+        assert all(json.loads(pane.sentences))
+
+
+def test_the_repr_is_stable_and_never_computes(made):
+    texts = {repr(made(CannedSession(missing=missing))) for missing in (set(), set(MISSING))}
+    assert texts == {
+        "Explorer(4 layers × 12 snapshots; 'conv1' at 'step-001024', view='histogram', scale='symlog', "
+        "metric='lambda_max')"
+    }
+    explorer = made()
+    bundle = explorer._repr_mimebundle_()
+    assert bundle["text/plain"] == repr(explorer)
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_hostile_names_stay_text(made):
+    explorer = made(layer=HOSTILE)
+    explorer.settled(PATIENCE)
+    assert explorer.layer == HOSTILE
+    for widget in explorer._parts.boxes:
+        assert not any(isinstance(child, ipywidgets.HTML) for child in widget.children)
+    assert not any(isinstance(widget, ipywidgets.HTML | ipywidgets.Output) for widget in WIDGETS.values())
+
+
+# ---- the end
+
+
+def test_closing_leaves_nothing_behind():
+    before, threads = set(WIDGETS), threading.active_count()
+    for _ in range(3):
+        explorer = Explorer(CannedSession(pause=0.01))
+        explorer.close()
+        explorer.close()
+        assert repr(explorer) == "Explorer(closed)"
+        assert explorer._repr_mimebundle_ is None  # the notebook then shows the repr
+    until(lambda: threading.active_count() == threads)
+    assert set(WIDGETS) == before
+    reference = weakref.ref(explorer)
+    del explorer
+    gc.collect()
+    assert reference() is None
+
+
+def test_a_closed_explorer_draws_and_computes_no_more():
+    session = CannedSession(pause=0.02)
+    explorer = Explorer(session)
+    explorer.close()
+    explorer.settled(PATIENCE)
+    asked = len(session.asked)
+    time.sleep(0.1)
+    assert len(session.asked) == asked
+
+
+def test_two_explorers_on_one_session_do_not_disturb_each_other(made):
+    session = CannedSession()
+    one, two = made(session), made(session, layer="head", snapshot=0)
+    one.snapshot = 3
+    two.view = "density"
+    one.settled(PATIENCE)
+    two.settled(PATIENCE)
+    assert (one.layer, one.snapshot, one.view) == ("conv1", 3, "histogram")
+    assert (two.layer, two.snapshot, two.view) == ("head", 0, "density")
+    one.close()
+    two.snapshot = 1
+    two.settled(PATIENCE)
+    assert card(two)["state"] == "known"
+
+
+def test_running_a_cell_again_closes_what_it_made_before(monkeypatch):
+    run = ["run-0"]
+    monkeypatch.setattr("lhexplore.explorer.cells._present_cell", lambda: ("cell-1", run[0]))
+    before = set(WIDGETS)
+    session, sizes = CannedSession(missing=set()), []
+    for k in range(5):
+        run[0] = f"run-{k}"
+        both = [Explorer(session), Explorer(session, layer="head")]
+        sizes.append(len(WIDGETS))
+    assert len(set(sizes)) == 1
+    assert [repr(explorer) == "Explorer(closed)" for explorer in both] == [False, False]
+    for explorer in both:
+        explorer.close()
+    assert set(WIDGETS) == before
