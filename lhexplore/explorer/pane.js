@@ -96,6 +96,23 @@ async function render({ model, el }) {
       setTimeout(() => { source.selected.indices = []; }); // the same place can be clicked again
     });
   };
+  // The slider below stands exactly under the snapshots of this figure.
+  const guide = (view) => {
+    const host = el.closest(".lhx-explorer");
+    let before = "";
+    const align = () => {
+      const { left, right, width } = view.frame.bbox;
+      const half = width / spec.count / 2;
+      const now = `${Math.round(left + half)}px ${Math.round(view.bbox.width - right + half)}px`;
+      if (now === before) return;
+      before = now;
+      const [first, last] = now.split(" ");
+      host?.style.setProperty("--lhx-first", first);
+      host?.style.setProperty("--lhx-last", last);
+    };
+    view.repainted?.connect(align);
+    align();
+  };
   const show = async (text) => {
     if (removed) return;
     const fresh = Bokeh.require("document").Document.from_json(JSON.parse(text));
@@ -106,8 +123,9 @@ async function render({ model, el }) {
     recolour();
     apply();
     figure.replaceChildren(root);
-    await Bokeh.require("embed/standalone").add_document_standalone(fresh, root, [root]);
+    const views = await Bokeh.require("embed/standalone").add_document_standalone(fresh, root, [root]);
     listenForPicks();
+    if (model.get("guides")) guide([...views][0]);
   };
   const heard = (message, buffers) => {
     // one after the other: a patch must not overtake the figure it belongs to

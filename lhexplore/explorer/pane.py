@@ -37,6 +37,7 @@ class BokehPane(Framed):
     spec = t.Unicode("{}", help="JSON text: where in the block each column starts.").tag(sync=True)
     sentences = t.Unicode("[]", help="JSON text: what the figure shows, in words, per snapshot.").tag(sync=True)
     name = t.Unicode("", help="What a screen reader calls the figure.").tag(sync=True)
+    guides = t.Bool(False, help="Whether the slider stands under its snapshots.").tag(sync=True)
     picks = t.Unicode("", help="The source whose glyphs can be clicked.").tag(sync=True)
 
     def __init__(self, *, on_pick: Callable[[int], None] | None = None, **traits: Any) -> None:

@@ -20,8 +20,8 @@ class Parts:
 
     heading: Words
     loss: BokehPane
-    player: Player
     slider: w.IntSlider
+    player: Player
     layers: LayerList
     view: w.Dropdown
     scale: w.Dropdown
@@ -52,9 +52,9 @@ class Parts:
         clock = w.IntSlider(frame, 0, max(count - 1, 0), readout=False, disabled=count < 2)
         parts = cls(
             heading=Words(role="heading"),
-            loss=BokehPane(name="Loss over training", clock=clock),
-            player=Player(clock=clock),
+            loss=BokehPane(name="Loss over training", clock=clock, guides=True),
             slider=clock,
+            player=Player(clock=clock),
             layers=LayerList(clock=clock),
             view=_dropdown("View", views),
             scale=_dropdown("Scale", scales),
@@ -76,7 +76,7 @@ class Parts:
 
     def arrange(self) -> list[w.Widget]:
         """Put the parts into rows."""
-        scrub = self._box(w.HBox, "lhx-scrub", self.player, self.slider)
+        scrub = self._box(w.VBox, "lhx-scrub", self.slider, self.player)
         left = self._box(w.VBox, "lhx-left", self.layers)
         looks = self._box(w.HBox, "lhx-caption", self.view, self.scale)
         middle = self._box(w.VBox, "lhx-middle", looks, self.spectrum, self.spectrum_words)
