@@ -35,12 +35,19 @@ def check(replica: "Replica") -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def couples(replica: "Replica", batch: Any) -> bool:
+    """Whether a batch's loss is something else than the mean of its parts'; tried on its first examples."""
+    with replica.guard():
+        return _coupling(replica, _head(batch))[1] != "ok"
+
+
 def _slice(replica: "Replica") -> Any:
-    batch = replica.batch(0)
-    if replica.mode == "train-frozen" or count_examples(batch) <= SLICE:
-        return batch
+    return replica.batch(0) if replica.mode == "train-frozen" else _head(replica.batch(0))
+
+
+def _head(batch: Any) -> Any:
     try:
-        return cut(batch, 0, SLICE)
+        return cut(batch, 0, SLICE) if count_examples(batch) > SLICE else batch
     except DataError:  # graphs and the like: the whole batch will do
         return batch
 

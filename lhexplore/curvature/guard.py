@@ -82,7 +82,10 @@ def _switch(stack: ExitStack, get: Callable[[], Any], put: Callable[[Any], None]
 
 def _full_precision(stack: ExitStack, device: torch.device) -> None:
     """Turn TF32 and bfloat16 shortcuts off for matrix products, convolutions and recurrent layers."""
-    precision = torch.get_float32_matmul_precision()
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set through the newer interface: the older one does not answer any more
+        precision = "highest"
     places = _TF32.get(device.type, ())
     before = {place: torch._C._get_fp32_precision_getter(*place) for place in places}
     if precision == "highest" and all(value in ("none", "ieee") for value in before.values()):

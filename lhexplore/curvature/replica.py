@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
-from ..errors import ClosedError, DataError, LossError, MismatchError, ModelError, NotFiniteError
+from ..errors import ClosedError, DataError, LossError, ModelError
 from . import causes, checks, second
 from .batches import Batches
 from .copies import cast, cast_loose_tensors, private_copy, private_swap
@@ -28,6 +28,7 @@ from .placement import choose_device, choose_dtype, choose_threads, set_mode
 from .rebind import rebind
 from .states import Draws, forked_states
 from .trees import tree_map
+from .weights import Weights, refuse_meta
 
 FORWARD_SEED = 0  # a forward that draws random numbers draws the same ones every time
 NUDGE = 1e-2  # relative move that shows whether parameters matter at all
@@ -59,6 +60,9 @@ class Replica:
         SettingError: A setting makes no sense.
     """
 
+    loss: Loss
+    _weights: Weights
+
     def __init__(
         self,
         model: Any,
@@ -80,21 +84,20 @@ class Replica:
         self._recurrent, self._random = has_recurrent(self.model), True
         self._suspect = False  # whether a function is differentiable only once; such are looked for in every graph
         self._default_dtype: torch.dtype | None = None
-        self._base: dict[str, Tensor] = {}
-        self._buffers: dict[str, Tensor] = {}
         self.dtype = torch.get_default_dtype()
         self._initialise_lazy(batches.batches[0])
         self.layers = list_layers(self.model, layers)
-        self.dtype = choose_dtype(dtype, sum(p.numel() for p in self.model.parameters()), self.device)
-        self._refuse_meta()
-        cast_loose_tensors(self.model, self.device, self.dtype)
+        refuse_meta(self.model)
         self._runner = _Runner(self.model)
-        self._take(self._known())
-        pieces = micro_batches(batches, batch_size, whole=mode == "train-frozen")
-        self._fed = [self._placed(piece) for piece in pieces]
-        self.loss = self._understood(loss, rebind(loss, private_swap(part, self.device, self.dtype)), pieces)
+        whole = mode == "train-frozen"
+        pieces = micro_batches(batches, batch_size, whole=whole)
+        wished = choose_dtype(dtype, sum(p.numel() for p in self.model.parameters()), self.device)
+        self._open(loss, part, pieces, wished, flexible=dtype is None)
+        if len(pieces) > len(batches.batches) and checks.couples(self, self._placed(batches.batches[0])):
+            self._notes.append("batch_size= is not used: the loss couples the examples of a batch")
+            pieces = micro_batches(batches, None, whole=whole)
         terms = count_terms(batches, pieces, self.loss)
-        self._fed = [batch for batch, count in zip(self._fed, terms, strict=True) if count]
+        self._fed = [self._placed(piece) for piece, count in zip(pieces, terms, strict=True) if count]
         self._shares = [count / sum(terms) for count in terms if count]
         self._note(terms, pieces, batch_size)
 
@@ -106,12 +109,12 @@ class Replica:
 
         Further names of a tied tensor are found as well, and give the same tensor; iteration lists each tensor once.
         """
-        return self._tensors
+        return self._weights.tensors
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the parameters in ``tensors``, in the model's order."""
-        return tuple(self._tensors)
+        return tuple(self._weights.tensors)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -140,33 +143,12 @@ class Replica:
             NotFiniteError: NaN or infinity in the weights.
         """
         self._require_open()
-        known = self._known()
-        given = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-        differences = [f"{n} is missing" for n, names in self._aliases.items() if not any(a in given for a in names)]
-        differences += [f"{name} is unknown" for name in given if name not in known]
-        differences += [
-            f"{name} is {list(value.shape)}, expected {list(known[name].shape)}"
-            for name, value in given.items()
-            if name in known and value.shape != known[name].shape
-        ]
-        if differences:
-            raise MismatchError(
-                f"The weights do not fit {type(self.model).__name__}: {'; '.join(differences[:5])}. "
-                "Give the state_dict of a model built in the same way."
-            )
-        bad = [n for n, t in given.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
-        if bad:
-            raise NotFiniteError(
-                f"NaN or infinity in {', '.join(map(repr, bad[:5]))}. Look at an earlier snapshot: here is no Hessian."
-            )
-        first = {name: next(given[a] for a in names if a in given) for name, names in self._aliases.items()}
-        self._take({**known, **given, **first})
+        self._weights = self._weights.of(state)
 
     def release(self) -> None:
         """Let go of weights and data; the replica cannot be used afterwards."""
-        self._fed, self._base, self._buffers = [], {}, {}
-        self._tensors = _Tensors({}, {})
-        self._closed = True
+        self._fed, self._closed = [], True
+        self._weights.release()
 
     # ---- the loss as a function of some parameters
 
@@ -203,11 +185,8 @@ class Replica:
     def call(self, override: Override, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
         """Call ``function(model, batch)`` with the current weights and ``override`` in their place."""
         self._require_open()
-        state = dict(self._base)
-        state.update((f"model.{name}", value.clone()) for name, value in self._buffers.items())
-        state.update((f"model.{self._tensors.canonical(name)}", value) for name, value in override.items())
         with self._own_draws():
-            return functional_call(self._runner, state, (function, batch))
+            return functional_call(self._runner, self._weights.swapped(override), (function, batch))
 
     def guard(self) -> AbstractContextManager[None]:
         """Hold the process-wide switches of exact second derivatives; entering again on the same thread is cheap."""
@@ -242,8 +221,8 @@ class Replica:
         """
         generator = torch.Generator().manual_seed(0)
         moved = {}
-        for name in {self._tensors.canonical(name): None for name in names}:
-            value = self._tensors[name]
+        for name in names:
+            value = self.tensors[name]
             scale = value.square().mean().sqrt()
             noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
             moved[name] = value + NUDGE * (scale if float(scale) > 0 else 1.0) * noise
@@ -309,74 +288,66 @@ class Replica:
         """Random numbers of a forward never come out of the user's states; they are the same in every pass."""
         return forked_states(FORWARD_SEED) if self._random else nullcontext()
 
-    def _known(self) -> dict[str, Tensor]:
-        """Everything the private copy holds, under all its names."""
-        return {**dict(self.model.named_parameters(remove_duplicate=False)), **dict(self.model.named_buffers())}
-
-    def _take(self, state: Mapping[str, Tensor]) -> None:
-        """Make fresh tensors of ``state``: kept graphs of earlier weights stay true to those."""
-        first: dict[int, str] = {}
-        self._aliases: dict[str, tuple[str, ...]] = {}
-        for name, parameter in self.model.named_parameters(remove_duplicate=False):
-            canonical = first.setdefault(id(parameter), name)
-            self._aliases[canonical] = (*self._aliases.get(canonical, ()), name)
-        fresh = {name: self._own(state[name]) for name in self._aliases}
-        usable = {name for layer in self.layers for name in layer.parameters}
-        tied = {alias: name for name, aliases in self._aliases.items() for alias in aliases}
-        self._tensors = _Tensors({name: value for name, value in fresh.items() if name in usable}, tied)
-        self._base = {f"model.{name}": value for name, value in fresh.items()}
-        self._buffers = {name: self._own(state[name]) for name, _ in self.model.named_buffers()}
-
-    def _own(self, tensor: Tensor) -> Tensor:
-        with torch.inference_mode(False), torch.no_grad():
-            return cast(tensor.detach().clone(), self.device, self.dtype)
-
     def _placed(self, batch: Any) -> Any:
         with torch.inference_mode(False), torch.no_grad():
             return tree_map(lambda leaf: _placed(leaf, self.device, self.dtype), batch)
 
-    def _understood(self, loss: Any, private: Any, pieces: list[Any]) -> Loss:
-        """Find the loss's form on the first batch and see that it gives a scalar that depends on the weights."""
-        try:
-            return self._tried(loss, private, pieces)
-        except (DataError, LossError):
-            if torch.get_default_dtype() == self.dtype:
-                raise
-            # A forward may make tensors of its own in the default dtype, which a cast model cannot mix with.
-            self._default_dtype = self.dtype
-            try:
-                return self._tried(loss, private, pieces)
-            except (DataError, LossError):
-                self._default_dtype = None
-            raise
+    def _open(self, loss: Any, part: Any, pieces: list[Any], dtype: torch.dtype, *, flexible: bool) -> None:
+        """Find a way to run model and loss on the first batch: as it should be, else as some models need it.
 
-    def _tried(self, loss: Any, private: Any, pieces: list[Any]) -> Loss:
-        first = self._fed[0]
+        A forward may make tensors of the default dtype itself, or cast its inputs to float32, which a model in another
+        dtype cannot mix with. The first failure is the one to report.
+        """
+        ways: list[tuple[torch.dtype, torch.dtype | None]] = [(dtype, None)]
+        if dtype != torch.get_default_dtype():
+            ways.append((dtype, dtype))
+        if flexible and dtype != torch.float32:
+            ways.append((torch.float32, None))
+        first: Exception | None = None
+        for self.dtype, self._default_dtype in ways:
+            cast_loose_tensors(self.model, self.device, self.dtype)
+            usable = (name for layer in self.layers for name in layer.parameters)
+            self._weights = Weights(self.model, usable, self.device, self.dtype, {})
+            self._fed = [self._placed(pieces[0])]
+            try:
+                self._try(loss, rebind(loss, private_swap(part, self.device, self.dtype)), pieces)
+            except (DataError, LossError) as error:
+                first = first or error
+                continue
+            if self.dtype != dtype:
+                self._notes.append("computed in float32: the model's forward does not run in float64")
+            return
+        if first is not None:
+            raise first
+
+    def _try(self, loss: Any, private: Any, pieces: list[Any]) -> None:
+        """Find the loss's form on the first batch and see that it gives a scalar that depends on the weights."""
         self._random = False  # so that what the forward draws is seen here
         with self.guard(), forked_states(FORWARD_SEED):
             draws = Draws()
             with torch.no_grad():
-                found: Loss = self.call({}, lambda model, batch: as_loss(loss, model, batch, private), first)
-            self.loss = found = found.to(self.device, self.dtype)
-            if isinstance(found, CriterionLoss):
+                found: Loss = self.call({}, lambda model, batch: as_loss(loss, model, batch, private), self._fed[0])
+            self.loss = found.to(self.device, self.dtype)
+            if isinstance(self.loss, CriterionLoss):
                 with torch.no_grad():
-                    outputs = self._run(0, {}, found.outputs)
-                found.check_labels(outputs, pieces)
+                    outputs = self._run(0, {}, self.loss.outputs)
+                self.loss.check_labels(outputs, pieces)
                 if not (isinstance(outputs, Tensor) and outputs.is_floating_point()):
-                    self.loss = found = replace(found, splits=False)
+                    self.loss = replace(self.loss, splits=False)
                     self._notes.append("the model's outputs are no single tensor, so there is no GGN")
             live = causes.live(self)
-            value = self._scalar(self._run(0, live, found.value), 0)
+            value = self._scalar(self._run(0, live, self.loss.value), 0)
             causes.require_graph(self, value, live)
             self._suspect = once_differentiable(value) is not None
             self._random = bool(draws)
-        return found
 
     def _initialise_lazy(self, batch: Any) -> None:
         """Lazy modules get their weights from one forward of the private copy."""
         held = (*self.model.parameters(), *self.model.buffers())
         if not any(is_lazy(tensor) for tensor in held):
             return
+        self.model.to(self.device)
+        batch = self._placed(batch)
         with self.guard(), torch.no_grad(), forked_states(FORWARD_SEED):
             try:
                 self.model(**dict(batch)) if isinstance(batch, Mapping) else self.model(pair(batch)[0])
@@ -386,14 +357,6 @@ class Replica:
                     f"failed ({type(error).__name__}: {error}). Run model(x) once before giving it to lhexplore."
                 ) from error
         self._notes.append("lazy modules got their weights on the private copy, from the first batch")
-
-    def _refuse_meta(self) -> None:
-        meta = [name for name, tensor in self._known().items() if tensor.is_meta]
-        if meta:
-            raise ModelError(
-                f"{', '.join(map(repr, meta[:3]))} {'is' if len(meta) == 1 else 'are'} on the meta device and hold no "
-                'numbers. Build the model on a real device (model.to_empty(device="cpu"), then load_state_dict).'
-            )
 
     def _note(self, terms: list[float], pieces: list[Any], batch_size: int | None) -> None:
         wide = str(self.dtype).removeprefix("torch.")
@@ -413,23 +376,6 @@ class Replica:
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError("This replica was released. Make a new Session: cached results are found again.")
-
-
-class _Tensors(dict[str, Tensor]):
-    """Parameters by their first name; further names of tied ones are found too."""
-
-    def __init__(self, found: Mapping[str, Tensor], tied: Mapping[str, str]) -> None:
-        super().__init__(found)
-        self._tied = tied
-
-    def canonical(self, name: str) -> str:
-        return self._tied.get(name, name)
-
-    def __missing__(self, name: str) -> Tensor:
-        first = self.canonical(name)
-        if first == name:
-            raise KeyError(name)
-        return self[first]
 
 
 class _Runner(nn.Module):

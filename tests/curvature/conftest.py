@@ -22,12 +22,17 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+def _told(setting):
+    """torch refuses to tell where its older and newer interfaces were mixed."""
+    try:
+        return setting()
+    except RuntimeError:
+        return None
+
+
 def process_state():
     """Everything of the process that a computation could leave changed."""
     _, keys, *rest = np.random.get_state()  # noqa: NPY002 (the global state is what users have)
-    tf32 = None  # torch refuses to tell where its older and newer settings were mixed
-    with contextlib.suppress(RuntimeError):
-        tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     return {
         "torch rng": torch.get_rng_state().numpy().tobytes(),
         "numpy rng": (keys.tobytes(), rest),
@@ -47,9 +52,9 @@ def process_state():
         ),
         "attention fast path": torch.backends.mha.get_fastpath_enabled(),
         "cudnn": (torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
-        "tf32": tf32,
+        "tf32": (_told(torch._C._get_cublas_allow_tf32), _told(torch._C._get_cudnn_allow_tf32)),
         "precision": (
-            torch.get_float32_matmul_precision(),
+            _told(torch.get_float32_matmul_precision),
             *(
                 torch._C._get_fp32_precision_getter(backend, op)
                 for backend in ("cuda", "mkldnn")

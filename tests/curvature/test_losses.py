@@ -344,9 +344,9 @@ def test_losses_that_cannot_be_used(loss, match):
 
 
 def test_a_criterion_needs_pairs():
-    with pytest.raises(LossError, match="pairs|\\(x, y\\)"):
+    with pytest.raises(LossError, match=r"\(x, y\)"):
         Replica(net(), nn.CrossEntropyLoss(), freeze([(X, X, Y)], samples=None))
-    with pytest.raises(LossError, match="pairs|\\(x, y\\)"):
+    with pytest.raises(LossError, match=r"\(x, y\)"):
         Replica(net(), nn.CrossEntropyLoss(), freeze([{"x": X, "y": Y}], samples=None))
 
 

@@ -194,6 +194,7 @@ def test_a_released_replica_says_so():
         copy.loss_on((X, Y))
     with pytest.raises(ClosedError):
         copy.load(mlp().state_dict())
+    assert sum(t.numel() for t in copy.tensors.values()) == 53  # what it was can still be told
 
 
 # ---- what is the user's stays the user's
@@ -303,6 +304,20 @@ def test_unusual_settings_of_the_process_come_back(untouched):
     finally:
         torch.set_default_dtype(torch.float32)
         torch.set_float32_matmul_precision("highest")
+
+
+def test_precision_set_through_the_newer_interface_comes_back(untouched):
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    try:
+        matmul.fp32_precision = "bf16"
+        with untouched():
+            copy = replica(dtype=torch.float32)
+            with copy.guard():
+                assert matmul.fp32_precision == "ieee"
+        assert matmul.fp32_precision == "bf16"
+    finally:
+        matmul.fp32_precision = before
 
 
 def test_the_guard_on_the_same_thread_is_entered_twice_and_restored_once(untouched):
@@ -432,6 +447,17 @@ class MakesTensors(nn.Module):
         return self.fc(x) @ torch.eye(3)
 
 
+class CastsInputs(nn.Module):
+    """Turns integer images into float32, whatever its weights are."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.fc(x.float() / 255)
+
+
 class Captured(nn.Module):
     """Runs its layer through a function that closed over the module."""
 
@@ -556,10 +582,10 @@ def test_train_frozen_uses_the_statistics_of_all_data_in_one_batch(untouched):
     with untouched(model):
         copy = replica(model, data=data, mode="train-frozen")
         assert copy.count == 1
-        buffers = {name: value.clone() for name, value in copy._buffers.items()}
+        buffers = {name: value.clone() for name, value in copy._weights.buffers.items()}
         hv, v = product(copy)
         assert (difference(copy, v) - hv).norm() <= SMOOTH * hv.norm()
-    assert all(torch.equal(value, copy._buffers[name]) for name, value in buffers.items())
+    assert all(torch.equal(value, copy._weights.buffers[name]) for name, value in buffers.items())
     by_hand = model.double()
     hidden = by_hand[0](X.double())
     normed = (hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + by_hand[1].eps).sqrt()
@@ -789,6 +815,18 @@ def test_examples_that_couple_are_noticed():
     assert row[1] == "ok"
 
 
+def test_a_loss_that_couples_examples_is_not_cut():
+    def contrast(model, batch):
+        out = model(batch[0])
+        return (out - out.mean(0)).square().mean()
+
+    copy = replica(loss=contrast, batch_size=2)
+    assert copy.count == 3
+    assert copy.value() == pytest.approx(replica(loss=contrast).value(), rel=EXACT)
+    assert any("couples" in note for note in copy.notes)
+    assert replica(batch_size=2).count == 7
+
+
 def test_forwards_that_change_weights_are_noticed():
     class Clamps(nn.Module):
         def __init__(self):
@@ -871,6 +909,16 @@ def test_dtype_follows_size_and_wish():
     assert replica(wide, loss=nn.MSELoss(), data=batches(y=torch.randn(12, 1))).dtype == torch.float32
     copy = replica(low_precision())
     assert any("up-cast exactly" in note for note in copy.notes)
+
+
+def test_forwards_that_cast_to_float32_are_computed_in_float32():
+    images = freeze((torch.randint(0, 255, (12, 6), dtype=torch.uint8), Y))
+    copy = replica(CastsInputs(), data=images)
+    assert copy.dtype == torch.float32
+    assert any("float32" in note for note in copy.notes)
+    assert np.isfinite(copy.value())
+    with pytest.raises(DataError, match=r"'fc' \(Linear\)"):
+        replica(CastsInputs(), data=images, dtype=torch.float64)
 
 
 def test_hooks_are_left_out_and_noted():
