@@ -1,11 +1,17 @@
-"""Take the pictures of the README from the real thing: ``python benchmarks/screenshots.py``.
+"""Take the pictures of the README and of the quickstart from the real thing: ``python benchmarks/screenshots.py``.
 
 Runs the quickstart in JupyterLab and photographs the explorer, light and dark, in windows of 1280 and 800 pixels.
+The first picture also goes into the quickstart, where it stands in for the live explorer while no kernel runs.
 """
 
 import argparse
+import base64
 import sys
+import tempfile
 from pathlib import Path
+
+import nbformat
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "browser"))  # the driver of the browser tests
@@ -14,32 +20,72 @@ from labdriver import Chromium, LabPage, LabServer, explorer, find_chromium  # n
 
 QUICKSTART = ROOT / "notebooks" / "00_quickstart.ipynb"
 SHARPNESS = 2  # pixels of the picture per pixel of the page: readable on fine screens
+COLOURS = 255  # of a palette: a third of the bytes, and no difference to be seen
+NAMES = {
+    ("light", 1280): "explorer.png",
+    ("dark", 1280): "explorer-dark.png",
+    ("light", 800): "explorer-800.png",
+    ("dark", 800): "explorer-dark-800.png",
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "images")
-    parser.add_argument("--layer", default="fc1")
-    parser.add_argument("--snapshot", type=int, default=8)
+    parser.add_argument("--folder", type=Path, default=ROOT / "docs")
+    parser.add_argument("--layer", default="conv1")
+    parser.add_argument("--snapshot", default="step-000512")
+    parser.add_argument("--notebook", action="store_true", help="also renew the picture in the quickstart")
     arguments = parser.parse_args()
     if find_chromium() is None:
         sys.exit("No Chromium found on PATH: install one to take pictures.")
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    with LabServer(QUICKSTART) as server, Chromium(height=1300, sharpness=SHARPNESS) as chromium:
+    with LabServer(QUICKSTART) as server, Chromium(sharpness=SHARPNESS) as chromium:
         lab = LabPage(server, chromium)
         lab.open(QUICKSTART.name)
         lab.run_all()
-        lab.kernel(f"explorer.layer, explorer.snapshot = {arguments.layer!r}, {arguments.snapshot}; explorer.settled()")
+        lab.kernel(
+            f"explorer.layer, explorer.snapshot = {arguments.layer!r}, {arguments.snapshot!r}; explorer.settled()"
+        )
         lab.command("application:toggle-left-area")
-        for theme in ("light", "dark"):
+        explorer.bring_up(lab)
+        for (theme, width), name in NAMES.items():
             lab.theme(theme)
-            for width in (1280, 800):
-                lab.resize(width, 1300)
-                explorer.bring_up(lab)
-                path = arguments.folder / f"explorer-{theme}-{width}.png"
-                lab.find(explorer.EXPLORER).first.screenshot(path=path)
-                print(f"{path}  {path.stat().st_size / 1000:.0f} kB")
+            path = arguments.folder / name
+            explorer.photograph(lab, path, width=width)
+            shrink(path)
+            print(f"{path}  {path.stat().st_size / 1000:.0f} kB")
         lab.close()
+    if arguments.notebook:
+        put_into(QUICKSTART, arguments.folder / NAMES["light", 1280])
+
+
+def shrink(path: Path, *, scale: float = 1, to: Path | None = None) -> None:
+    """Reduce a picture to a palette, and to ``scale`` of its size."""
+    picture = Image.open(path).convert("RGB")
+    size = (round(picture.width * scale), round(picture.height * scale))
+    picture.resize(size, Image.Resampling.LANCZOS).quantize(COLOURS, dither=Image.Dither.NONE).save(
+        to or path, optimize=True
+    )
+
+
+def put_into(notebook: Path, picture: Path) -> None:
+    """Let the cell that shows the explorer carry its picture beside its words."""
+    document = nbformat.read(notebook, as_version=4)
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder) / "explorer.png"
+        shrink(picture, scale=1 / SHARPNESS, to=small)
+        data = base64.b64encode(small.read_bytes()).decode() + "\n"
+    shown = [
+        output
+        for cell in document.cells
+        for output in cell.get("outputs", [])
+        if output.get("data", {}).get("text/plain", "").startswith("Explorer(")
+    ]
+    if len(shown) != 1:
+        sys.exit(f"{notebook} should show one explorer, and shows {len(shown)}: run it first.")
+    shown[0].data["image/png"] = data
+    nbformat.write(document, notebook)
+    print(f"{notebook}  {notebook.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -68,9 +68,10 @@ def photograph(lab: LabPage, path: Path, *, width: int) -> None:
     lab.resize(width, 2400)
     for pane in (LOSS, SPECTRUM, HEAT):
         lab.wait_until_still(pane)
+    # Lab's own bars take some 130 pixels; a window that is too low would show them across the picture
     tall = lab.page.evaluate("(s) => __probe.root(s).getBoundingClientRect().height", EXPLORER)
-    lab.resize(width, int(tall) + 200)
-    lab.find(EXPLORER).first.evaluate("(e) => e.scrollIntoView({block: 'start'})")
+    lab.resize(width, int(tall) + 400)
+    lab.find(EXPLORER).first.evaluate("(e) => e.scrollIntoView({block: 'center'})")
     for pane in (LOSS, SPECTRUM, HEAT):
         lab.wait_until_still(pane)
     lab.find(EXPLORER).first.screenshot(path=path)

@@ -1,0 +1,62 @@
+"""Names come from files and models that others made: on the page they are words, whatever they contain."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from labdriver import Chromium, LabPage, LabServer
+from labdriver import explorer as ex
+
+pytestmark = pytest.mark.browser
+
+NOTEBOOK = """
+import sys
+sys.path.insert(0, {folder!r})
+from canned import HOSTILE, CannedSession
+from lhexplore.explorer import Explorer
+
+session = CannedSession()
+explorer = Explorer(session, layer=HOSTILE)
+explorer.settled()
+explorer
+"""
+
+
+@pytest.fixture(scope="module")
+def hostile(server: LabServer, chromium: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
+    """An explorer of closed-form spectra; one layer's name is an attack."""
+    source = NOTEBOOK.strip().format(folder=str(Path(__file__).parents[1]))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path = tmp_path_factory.mktemp("hostile") / "hostile.ipynb"
+    nbformat.write(notebook, path)
+    lab = LabPage(server, chromium)
+    lab.open(server.add(path))
+    lab.run_all()
+    assert lab.error_outputs() == []
+    ex.bring_up(lab)
+    yield lab
+    lab.close()
+
+
+def test_a_layer_named_like_an_attack_is_shown_as_its_name(hostile: LabPage) -> None:
+    name = hostile.value("HOSTILE")
+    assert name.startswith("<img")
+    assert hostile.find(ex.CHOSEN).first.text_content() == name
+    hostile.find(ex.HEAT).first.hover()  # tooltips show names, too
+    x, y = hostile.page.evaluate("([s, x, y]) => __probe.place(s, x, y)", [ex.HEAT, 5, 2])
+    hostile.page.mouse.move(x, y)
+    hostile.page.wait_for_timeout(500)
+    assert hostile.page.evaluate("() => window.hacked") is None
+    assert hostile.page.evaluate("(s) => __probe.all('img', __probe.root(s)).length", ex.EXPLORER) == 0
+
+
+def test_a_skipped_layer_keeps_its_row_and_says_why(hostile: LabPage) -> None:
+    row = hostile.find(f"{ex.LAYER}[aria-disabled=true]").first
+    assert "old" in (row.text_content() or "")
+    assert "integer parameters" in (row.get_attribute("title") or "")
+    chosen = hostile.value("explorer.layer")
+    row.click(force=True)
+    hostile.wait_until("() => __probe.pending() === 0")
+    assert hostile.value("explorer.layer") == chosen
