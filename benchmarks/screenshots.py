@@ -84,6 +84,8 @@ def put_into(notebook: Path, picture: Path) -> None:
     if len(shown) != 1:
         sys.exit(f"{notebook} should show one explorer, and shows {len(shown)}: run it first.")
     shown[0].data["image/png"] = data
+    shown[0].data.pop("application/vnd.jupyter.widget-view+json", None)  # a picture needs no kernel, this does
+    document.metadata.pop("widgets", None)
     nbformat.write(document, notebook)
     print(f"{notebook}  {notebook.stat().st_size / 1000:.0f} kB")
 
