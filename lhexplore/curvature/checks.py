@@ -88,7 +88,7 @@ def _determinism(replica: "Replica", batch: Any) -> Row:
     if drawn[0] != drawn[1]:
         place = _random_layer(replica, batch) or "the loss"
         return (
-            "determinism",
+            "random draws",
             "error",
             f"{place} draws random numbers even in evaluation mode, so the loss is {drawn[0]:.6g} or {drawn[1]:.6g}. "
             "Make it depend on self.training; until then one fixed draw is used",

@@ -15,10 +15,14 @@ from typing import Any
 import torch
 
 from ..curvature import Batches, Layer, LayerHessian, Replica, measure
-from ..errors import ClosedError, SettingError
+from ..errors import ClosedError, NondeterministicError, SettingError
 from ..snapshots import Snapshot
 from ..spectrum import Step
 from .request import Request
+
+# Rows of the self-check that concern every block; a missing second derivative concerns the layers that need it only.
+MEASURED = ("symmetry", "linearity", "difference")
+DOUBTFUL = ("side effects", *MEASURED)
 
 
 class Lane:
@@ -32,6 +36,8 @@ class Lane:
         self._loaded: dict[str, str] = {}  # split -> label of the weights in its copy
         self._lock = threading.RLock()
         self._product = math.nan
+        self._checked: dict[str, str] = {}  # split -> the numbers of the self-check
+        self._doubts: dict[str, tuple[str, ...]] = {}  # split -> what the self-check found, in sentences
         self.closed = False
         self.replica = self._copy("data")
         self._outputs = self._count_outputs()
@@ -63,6 +69,7 @@ class Lane:
             while True:
                 with self.at(request.split, snapshot) as replica:
                     if items is None:
+                        self._examine(request.split, replica)
                         items = measure(
                             replica,
                             layer,
@@ -83,10 +90,27 @@ class Lane:
             if items is not None:
                 items.close()
 
+    def _examine(self, split: str, replica: Replica) -> None:
+        """Try once per split, on a few examples, what every later number relies on.
+
+        Raises:
+            NondeterministicError: the loss is no fixed function.
+        """
+        if split in self._doubts:
+            return
+        rows = replica.check()
+        found = [(name, detail) for name, verdict, detail in rows if verdict == "error"]
+        for name, detail in found:
+            if name == "determinism":
+                raise NondeterministicError(f"A Hessian needs a fixed function, but {detail}. Look for own randomness.")
+        self._checked[split] = "; ".join(f"{name}: {detail}" for name, _, detail in rows if name in MEASURED)
+        self._doubts[split] = tuple(f"Self-check, {name}: {detail}." for name, detail in found if name in DOUBTFUL)
+
     def _signed(self, step: Step, snapshot: Snapshot, split: str) -> Step:
-        """Write into a value what it was computed from."""
+        """Write into a value what it was computed from, and what the self-check doubts."""
         if step.spectrum is None:
             return step
+        notes = (*step.spectrum.notes, *self._doubts[split])
         replica, batches = self._replicas[split], self._data[split]
         provenance = {
             **step.spectrum.provenance,
@@ -97,9 +121,10 @@ class Lane:
             "loss": replica.loss.name,
             "mode": replica.mode,
             "tf32": False,
+            "self_check": self._checked[split],
             "torch": torch.__version__,
         }
-        return replace(step, spectrum=replace(step.spectrum, provenance=provenance))
+        return replace(step, spectrum=replace(step.spectrum, notes=notes, provenance=provenance))
 
     def evaluate(self, split: str, snapshot: Snapshot) -> dict[str, float]:
         """Loss, and accuracy of a classifier, on one split; one forward pass each."""

@@ -797,7 +797,7 @@ def test_random_forwards_are_fixed_named_and_never_move_the_users_states(source,
         assert copy.value() == copy.value()
         hv, v = product(copy)
         assert (difference(copy, v) - hv).norm() <= SMOOTH * hv.norm()
-        (row,) = [row for row in copy.check() if row[0] == "determinism"]
+        (row,) = [row for row in copy.check() if row[0] == "random draws"]
     assert row[1] == "error"
     assert "'1' (HandWrittenNoise)" in row[2]
     assert any("random" in note for note in copy.notes)

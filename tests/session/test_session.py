@@ -434,6 +434,39 @@ def test_bad_input_is_named(model, loader, make, kind, says, monkeypatch, tmp_pa
         make(model, loader)
 
 
+def test_a_loss_that_is_no_fixed_function_is_refused(model, loader):
+    calls = iter(range(1, 10_000))
+    session = lh.Session(
+        model, loader, lambda m, b: nn.functional.cross_entropy(m(b[0]), b[1]) * next(calls), cache=False
+    )
+    with pytest.raises(errors.NondeterministicError, match="fixed function"):
+        session.spectrum("4")
+
+
+def test_a_wrong_second_derivative_is_doubted_in_every_value(loader):
+    class Wrong(torch.autograd.Function):
+        """Its derivative is right and the derivative of that is not."""
+
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, grad):
+            (x,) = ctx.saved_tensors
+            return grad * 3 * x.detach() ** 2
+
+    class Cube(nn.Module):
+        def forward(self, x):
+            return Wrong.apply(x)
+
+    session = lh.Session(
+        nn.Sequential(nn.Linear(64, 4), Cube(), nn.Linear(4, 10)), loader, nn.CrossEntropyLoss(), cache=False
+    )
+    assert any("Self-check" in note for note in session.spectrum("0").notes)
+
+
 def test_more_samples_than_there_are_is_a_notice_not_an_error(model, loader):
     session = lh.Session(model, loader, nn.CrossEntropyLoss(), samples=10_000, cache=False)
     assert "120 examples" in session.description
