@@ -26,13 +26,13 @@ from ..diagnosis import METRICS, Diagnosis
 from ..errors import ClosedError, SettingError, suggest
 from ..spectrum import Spectrum
 from .axes import SCALES
-from .cells import close_earlier_of_this_cell
 from .computing import Computing
 from .escape import plain
 from .figures import cell_of
 from .heat_figure import metric_name
 from .painter import Painter
 from .parts import Parts
+from .rerun import close_earlier_of_this_cell
 from .screen import EVERYTHING, Screen, problem_words, status_words
 from .spectrum_figure import KINDS
 from .state import Request, Selection, entries_of, find_entry, find_snapshot, place, shown, words

@@ -8,6 +8,7 @@ from anywidget import AnyWidget
 from ..jobs.progress import clock
 
 _HERE = Path(__file__).parent
+TELLING = 0.1  # spectra; less than that says little about the pace
 
 
 class Status(AnyWidget):
@@ -31,7 +32,7 @@ def pace_words(done: int, total: int, *, seconds: float, computed: float, left: 
     ``computed`` may count parts of spectra; what came from the cache is not in it. ``left`` is NaN while unknown.
     """
     parts = [f"{done}/{total} spectra"]
-    if computed > 0 and seconds > 0:
+    if computed >= TELLING and seconds > 0:
         rate = computed / seconds
         parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each")
     if left == left:

@@ -424,7 +424,7 @@ def test_two_explorers_on_one_session_do_not_disturb_each_other(made):
 
 def test_running_a_cell_again_closes_what_it_made_before(monkeypatch):
     run = ["run-0"]
-    monkeypatch.setattr("lhexplore.explorer.cells._present_cell", lambda: ("cell-1", run[0]))
+    monkeypatch.setattr("lhexplore.explorer.rerun._present_cell", lambda: ("cell-1", run[0]))
     before = set(WIDGETS)
     session, sizes = CannedSession(missing=set()), []
     for k in range(5):
