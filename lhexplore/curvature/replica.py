@@ -37,6 +37,10 @@ NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 Override = Mapping[str, Tensor]
 
+# Multiply-adds of a forward pass below which more threads only wait for each other: on small networks two threads were
+# no faster than one, and with every core taken by something else 30 times slower (measured).
+ONE_THREAD = 1e8
+
 
 class Replica:
     """A model at one set of weights, with frozen data: the loss as a function of any of its parameters.
@@ -51,7 +55,7 @@ class Replica:
         device: ``"auto"`` is CUDA where there is one.
         batch_size: Micro-batches of at most this many examples; None keeps the batches as they were read.
         layers: Which layers are selected, as in :func:`list_layers`.
-        threads: torch threads while computing; None leaves one core free.
+        threads: torch threads while computing; None is one for small work, and otherwise leaves one core free.
 
     Raises:
         ModelError: The model cannot be copied, has no weights, or its forward is cut off from them.
@@ -100,6 +104,8 @@ class Replica:
         self._fed = [self._placed(piece) for piece, count in zip(pieces, terms, strict=True) if count]
         self._shares = [count / sum(terms) for count in terms if count]
         self._note(terms, pieces, batch_size)
+        if threads is None and self.device.type == "cpu" and self._work() < ONE_THREAD:
+            self.threads = 1
 
     # ---- what is held
 
@@ -130,6 +136,20 @@ class Replica:
     def shares(self) -> tuple[float, ...]:
         """What each micro-batch's mean contributes to the loss; they sum to 1."""
         return tuple(self._shares)
+
+    def _work(self) -> float:
+        """Multiply-adds of a forward pass on the first micro-batch, as far as weighted modules tell."""
+        total = 0.0
+
+        def count(name: str, module: nn.Module, args: Any, output: Any) -> None:
+            nonlocal total
+            weight = getattr(module, "weight", None)
+            if isinstance(weight, Tensor) and isinstance(output, Tensor) and weight.dim() > 0 and weight.shape[0]:
+                total += output.numel() * weight.numel() / weight.shape[0]
+
+        with self.guard(), torch.no_grad(), causes.watched(self.model, after=count):
+            self.batch_loss(0)
+        return total
 
     def batch(self, i: int) -> Any:
         """Micro-batch ``i`` as it is fed: on the device, floats in the replica's dtype."""
