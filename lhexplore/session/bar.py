@@ -14,9 +14,11 @@ class Bar:
     """Show :class:`Progress` values on ``stream``: rewritten in a terminal or notebook, sparse lines in a log."""
 
     def __init__(self, stream: TextIO | None = None, *, title: str = "spectra") -> None:
-        self._stream = sys.stderr if stream is None else stream
+        notebook = stream is None and type(sys.stdout).__module__.startswith("ipykernel")
+        # Notebooks paint stderr as if something had gone wrong; in a terminal it keeps stdout clean for pipes.
+        self._stream = stream or (sys.stdout if notebook else sys.stderr)
         self._title = title
-        self._live = self._stream.isatty() or "ipykernel" in sys.modules
+        self._live = notebook or self._stream.isatty()
         self._last = -1.0
         self._said = 0.0
         self._length = 0
