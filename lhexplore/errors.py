@@ -27,6 +27,8 @@ LhexploreError
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from operator import index
+from typing import SupportsIndex
 
 
 class LhexploreError(Exception):
@@ -119,6 +121,17 @@ class MismatchError(SnapshotError):
 
 class StoreError(LhexploreError, OSError):
     """The cache folder cannot be used."""
+
+
+def whole_number(name: str, value: object, *, least: int = 1) -> int:
+    """``value`` as an int; numpy's integers count as well.
+
+    Raises:
+        SettingError: it is no whole number, or smaller than ``least``.
+    """
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or index(value) < least:
+        raise SettingError(f"{name} must be a whole number from {least} up; got {value!r}.")
+    return index(value)
 
 
 def suggest(wanted: object, known: Iterable[str], *, most: int = 5) -> str:

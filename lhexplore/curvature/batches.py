@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from ..digests import digest_json, digest_tensors
-from ..errors import DataError, EmptyDataError, SettingError
+from ..errors import DataError, EmptyDataError, SettingError, whole_number
 from .states import forked_states
 from .trees import count_examples, cut, describe, leaves, tensors, tree_map
 
@@ -58,8 +58,8 @@ def freeze(data: Any, *, samples: Any = 512, weight: Any = "samples", seed: int 
     """
     if isinstance(data, Batches):
         return data
-    if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 1):
-        raise SettingError(f"samples= takes a whole number of at least 1, or None for all; got {samples!r}.")
+    if samples is not None:
+        samples = whole_number("samples", samples)
     weighting, weigh = _rule(weight)
     source, sized = _source(data, samples)
     with forked_states(seed), _own_generators(data), torch.inference_mode(False), torch.no_grad():

@@ -51,8 +51,8 @@ def of_forward(replica: "Replica", i: int, error: Exception) -> BaseException:
     place = failing_layer(replica, replica.batch(i)) or "the loss"
     return DataError(
         f"{place} failed on batch {i} ({describe(replica.batch(i))}, floats cast to "
-        f"{str(replica.dtype).removeprefix('torch.')}): {type(error).__name__}: {text} Does the same call work on "
-        "your own model? Check shapes, channel order and dtypes."
+        f"{str(replica.dtype).removeprefix('torch.')}): {type(error).__name__}: {text.rstrip('.')}. Does the same "
+        "call work on your own model? Check shapes, channel order and dtypes."
     )
 
 

@@ -73,6 +73,8 @@ def as_loss(loss: Any, model: ModelCall, batch: Any, private: Any = None) -> Los
         )
     if isinstance(loss, nn.Module):
         return _criterion(loss, batch)
+    if isinstance(loss, type):
+        raise LossError(f"loss= got the class {loss.__name__} itself; give an instance of it: {loss.__name__}().")
     if not callable(loss):
         raise LossError(f"loss= takes a criterion, f(model, batch) -> scalar or None; got {type(loss).__name__}.")
     if torch_function(loss) is not None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from ..errors import SettingError
+from ..errors import SettingError, whole_number
 
 METHODS = ("auto", "dense", "lanczos")
 CURVATURES = ("hessian", "ggn")
@@ -28,9 +28,7 @@ class Request:
                 known = ", ".join(repr(a) for a in allowed if a is not None)
                 raise SettingError(f"{name} must be one of {known}; got {value!r}.")
         for name in ("steps", "probes"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise SettingError(f"{name} must be a whole number from 1 up; got {value!r}.")
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
 
     def __str__(self) -> str:
         changed = [

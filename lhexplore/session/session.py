@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import replace
@@ -27,7 +27,7 @@ from .bar import Bar
 from .lane import Lane
 from .reading import read
 from .request import CURVATURES, Request
-from .selection import WHOLE, block, blocks
+from .selection import WHOLE, Layers, Which, block, blocks, rows
 from .structure import fingerprint
 from .table import Table
 
@@ -193,8 +193,8 @@ class Session:
 
     def compute(
         self,
-        layers: Sequence[str | None] | str | None = None,
-        snapshots: Sequence[int | str] | None = None,
+        layers: Layers = None,
+        snapshots: Which = None,
         *,
         progress: bool = True,
     ) -> None:
@@ -223,7 +223,9 @@ class Session:
                     bar.show(job.progress, final=True)
 
     def start(
-        self, layers: Sequence[str | None] | str | None = None, snapshots: Sequence[int | str] | None = None
+        self,
+        layers: Layers = None,
+        snapshots: Which = None,
     ) -> Job[Progress]:
         """Like :meth:`compute`, but beside you: returns a :class:`lhexplore.jobs.Job` at once."""
         self._open()
@@ -252,7 +254,9 @@ class Session:
     # ---- before anything runs
 
     def plan(
-        self, layers: Sequence[str | None] | str | None = None, snapshots: Sequence[int | str] | None = None
+        self,
+        layers: Layers = None,
+        snapshots: Which = None,
     ) -> Table:
         """Say what would be computed: method, products, seconds, bytes, and what is cached already.
 
@@ -347,6 +351,8 @@ class Session:
     def _request(self, layer: str | None, snapshot: int | str, **settings: Any) -> Request:
         name = None if layer in (None, WHOLE) else layer
         self._layer(name)
+        if isinstance(snapshot, slice):
+            raise SettingError(f"One snapshot at a time, by position or label; got {snapshot!r}. compute() takes many.")
         request = Request(name, self._snapshots[snapshot].label, **settings)
         if request.split not in self._data:
             raise SettingError("split='held_out' needs a second loader: Session(…, held_out=loader).")
@@ -427,11 +433,11 @@ class Session:
         reasons = "; ".join(f"{s.label}: {s.reason}" for s in list(self._snapshots)[:3])
         raise SnapshotError(f"None of the {len(self._snapshots)} snapshots can be used ({reasons}).")
 
-    def _grid(self, layers: Sequence[str | None] | str | None, snapshots: Sequence[int | str] | None) -> list[Request]:
+    def _grid(self, layers: Layers, snapshots: Which) -> list[Request]:
         names = blocks(self._layers, layers)
-        rows = [self._snapshots[s] for s in (range(len(self._snapshots)) if snapshots is None else snapshots)]
-        usable = [row for row in rows if row.status == "ok"]
-        if rows and not usable:
+        chosen = rows(self._snapshots, snapshots)
+        usable = [row for row in chosen if row.status == "ok"]
+        if chosen and not usable:
             self._first_usable()
         return [self._request(name, row.label) for row in usable for name in names]
 

@@ -92,7 +92,7 @@ class Snapshots(Sequence[Snapshot]):
             EmptyFolderError: nothing there that could be a checkpoint.
             SnapshotError: two different checkpoints claim to be the same step.
         """
-        folder = Path(path).expanduser()
+        folder = _path(path).expanduser()
         if not folder.exists():
             raise EmptyFolderError(_nothing_at(folder))
         if not folder.is_dir() or is_checkpoint_folder(folder):
@@ -118,7 +118,7 @@ class Snapshots(Sequence[Snapshot]):
         Raises:
             EmptyFolderError: nothing matches.
         """
-        wanted = str(Path(files).expanduser())
+        wanted = str(_path(files).expanduser())
         found = [Path(name) for name in sorted(glob.glob(wanted, recursive=True))]  # noqa: PTH207 - absolute patterns too
         if not found:
             raise EmptyFolderError(
@@ -234,6 +234,12 @@ class Snapshots(Sequence[Snapshot]):
         ends = self.labels[0] if len(self) == 1 else f"{self.labels[0]!r} … {self.labels[-1]!r}"
         faulty = len(self) - len(self.usable)
         return f"Snapshots({len(self)} from {self.where}: {ends}{f'; {faulty} not usable' if faulty else ''})"
+
+
+def _path(given: object) -> Path:
+    if not isinstance(given, str | Path):
+        raise SettingError(f"Expected a path or a glob, got {given!r} ({type(given).__name__}).")
+    return Path(given)
 
 
 def _is_glob(source: str | Path) -> bool:

@@ -232,6 +232,14 @@ def test_compute_takes_names_globs_and_the_whole_network(session):
     assert session.cached("0") is None
 
 
+def test_compute_takes_labels_positions_slices_and_numpy_numbers(session):
+    session.compute("4", "step-10", progress=False)
+    assert [session.cached("4", i) is not None for i in range(3)] == [False, True, False]
+    session.compute("4", slice(1, None), progress=False)
+    assert [session.cached("4", i) is not None for i in range(3)] == [False, True, True]
+    assert session.spectrum("4", np.int64(0), method="lanczos", steps=np.int64(5)).steps == 5
+
+
 def test_start_returns_at_once_and_cancel_keeps_what_is_done(session):
     job = session.start()
     while job.progress.done < 1 and not job.done:
@@ -418,6 +426,14 @@ def nan_loss(model, batch):
             errors.SettingError,
             "held_out=",
         ),
+        (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss).spectrum("0"), errors.LossError, r"CrossEntropyLoss\(\)"),
+        (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss()).compute([5]), errors.SettingError, "names, globs"),
+        (
+            lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss()).spectrum("0", slice(0, 1)),
+            errors.SettingError,
+            "One snapshot",
+        ),
+        (lambda m, d: lh.Snapshots.discover(5), errors.SettingError, "path"),
         (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss(), curvature="x"), errors.SettingError, "ggn"),
         (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss(), functional="sum"), errors.UnsupportedError, "loss"),
         (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss(), snapshots="/nowhere"), errors.SnapshotError, "nowhere"),
