@@ -6,12 +6,11 @@ here: tests assert that the global one does not move.
 
 import random
 
-_global = random.getrandbits
-random.getrandbits = random.Random(0).getrandbits
-import beartype._util.kind.integer.utilintget as _drawn  # noqa: E402
-from beartype import BeartypeConf, beartype  # noqa: E402
+import beartype._check.code.codemain as _compiling
+import beartype._util.kind.integer.utilintget as _drawing
+from beartype import BeartypeConf, beartype
 
-random.getrandbits = _global
-_drawn.getrandbits = random.Random(0).getrandbits  # where something had imported beartype already
+_own = random.Random(0)
+_compiling.getrandbits = _drawing.getrandbits = _own.getrandbits
 
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
