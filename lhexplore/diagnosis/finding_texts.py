@@ -1,10 +1,11 @@
 """The findings in words: title, what was seen, what to do, what it rests on, what would refute it."""
 
+from .number_texts import Phrase
 from .texts import Wording
 
 _TOY = "seen on small networks on one toy problem; levels do not transfer, so only ratios are used"
 
-FINDINGS = {
+_WORDINGS = {
     "overfit": Wording(
         "Interpolation or overfitting: watch",
         "Over the last {count} snapshots the training loss fell to {train:.3g} of its value while the held-out loss "
@@ -115,4 +116,8 @@ FINDINGS = {
         "This spectrum equals that of {before!r} in every digit: the weights that enter it did not change.",
         "Check that the snapshots differ and that the layer is being trained.",
     ),
+}
+
+FINDINGS = {  # numbers in them are written as everywhere on screen
+    name: words._replace(title=Phrase(words.title), text=Phrase(words.text)) for name, words in _WORDINGS.items()
 }

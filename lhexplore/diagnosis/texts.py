@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from ..spectrum import Spectrum
 from .measure import dtype_name, recorded_count
+from .number_texts import Phrase, short
 
 FEW_EXAMPLES = 1024  # fewer make a noisy type, unless they are all there are (heuristic)
 
@@ -43,29 +44,33 @@ def badge(type_: str, *, psd: bool, flat: bool, quasi_singular: bool, preliminar
     return Badge(word + extras, symbol + ("↓" if quasi_singular else ""), colour)
 
 
-MP = "C_t = {ct:.3g} is not below {limit:g}: positive curvature dominates, the criteria may be read."
-MN = "C_t = {ct:.3g} is below {limit:g}: r_e and K_H must not be read as quality. Rule out the plain causes first."
-BELOW_FLOOR = (
+MP = Phrase("C_t = {ct:.3g} is not below {limit:g}: positive curvature dominates, the criteria may be read.")
+MN = Phrase(
+    "C_t = {ct:.3g} is below {limit:g}: r_e and K_H must not be read as quality. Rule out the plain causes first."
+)
+BELOW_FLOOR = Phrase(
     "The largest absolute eigenvalue, {magnitude:.3g}, is below the floor of {floor:.3g} that was set: "
     "the shape of so little curvature is not judged."
 )
-ASYMMETRIC = (
+ASYMMETRIC = Phrase(
     "Unresolved: round-off decides. The products are {defect:.2g} away from symmetric (limit {limit:g}), so signs "
     "are not reliable. Usual causes: confident outputs in float32, dropout, BatchNorm in training mode. Use float64."
 )
-_STRADDLES = "C_t lies between {low:.3g} and {high:.3g}, on both sides of {limit:g}, so no type is named. {next}"
+_STRADDLES = Phrase(
+    "C_t lies between {low:.3g} and {high:.3g}, on both sides of {limit:g}, so no type is named. {next}"
+)
 _MORE_WORK = "More steps or probes narrow the interval."
 _MORE_DIGITS = "Only a more precise dtype (float64) narrows the interval of an exact spectrum."
 
-QS_COLLAPSE = (
+QS_COLLAPSE = Phrase(
     "Quasi-singular (heuristic): λmax fell to {own:.2g} of its largest value so far while the training loss is small "
     "({loss:.2g}). Sharpness no longer ranks snapshots; C_t still reads. Prefer the held-out spectrum and float64."
 )
-QS_GAP = (
+QS_GAP = Phrase(
     "Quasi-singular (heuristic): λmax on the training data is only {gap:.2g} of λmax on held-out data. "
     "Read C_t on the held-out spectrum."
 )
-QS_LOSS_UNKNOWN = (
+QS_LOSS_UNKNOWN = Phrase(
     "λmax fell to {own:.2g} of its largest value so far. With a small training loss that means quasi-singular; "
     "the loss is not known here. Record it, or evaluate it at this snapshot."
 )
@@ -82,7 +87,7 @@ def flat_reason(spectrum: Spectrum) -> str:
     if spectrum.magnitude == 0:
         cause = "The block is exactly zero"
     else:
-        cause = f"All eigenvalues (at most {spectrum.magnitude:.2g} in size) lie inside the zero band"
+        cause = f"All eigenvalues (at most {short(spectrum.magnitude, digits=2)} in size) lie inside the zero band"
     return (
         f"{cause}: no sign can be told. The functional may be degenerate for this block, the layer dead or unused, "
         "or the loss linear in it. Check its gradient and activations."
@@ -100,11 +105,11 @@ def mundane_causes(spectrum: Spectrum) -> tuple[str, ...]:
     else:
         modes = f"To rule out: an effect of BatchNorm statistics (mode {mode}). Compare with eval mode."
     noise = (
-        f"Asymmetry of the products is {spectrum.symmetry_defect:.2g}"
+        f"Asymmetry of the products is {short(spectrum.symmetry_defect, digits=2)}"
         + (f" in {dtype}" if dtype else "")
         + ": noise alone does not make this type."
         if spectrum.symmetry_defect < 1e-4
-        else f"To rule out: round-off (asymmetry {spectrum.symmetry_defect:.2g}). Repeat in float64."
+        else f"To rule out: round-off (asymmetry {short(spectrum.symmetry_defect, digits=2)}). Repeat in float64."
     )
     if spectrum.exact:
         ghosts = "Ruled out: ghost eigenvalues (the spectrum is exact)."
@@ -139,8 +144,8 @@ def hesd_remarks(spectrum: Spectrum, *, psd: bool, preview: int) -> tuple[str, .
         )
     elif spectrum.psd:
         remarks.append(
-            f"Marked PSD by structure, but the smallest value {spectrum.smallest:.3g} is negative beyond its error "
-            f"({spectrum.error:.2g}): the numbers are shown as they came. Repeat in float64."
+            f"Marked PSD by structure, but the smallest value {short(spectrum.smallest)} is negative beyond its error "
+            f"({short(spectrum.error, digits=2)}): the numbers are shown as they came. Repeat in float64."
         )
     if spectrum.layer is not None:
         remarks.append("HESD of a single layer is lhexplore's extension; the criteria were made for the whole network.")

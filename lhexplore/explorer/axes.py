@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from ..diagnosis.number_texts import power_of_ten, short
 from ..spectrum import Spectrum
 
 Scale = Literal["symlog", "linear"]
@@ -25,7 +26,6 @@ FINEST = 12  # bins per decade, at most
 QUANTILE = 0.02  # share of the values outside the zero band that may fall into the zero bin
 APART = 0.09  # labels stand at least this share of the axis apart
 AIR = 0.04  # share of the axis that stays free at either end, so that no bar or bump is cut off
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,32 +153,6 @@ def _linear_ticks(start: float, end: float) -> dict[float, str]:
     step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw)
     count = range(ceil(start / step), floor(end / step) + 1)
     return {float(k * step): short(k * step) for k in count}
-
-
-def power_of_ten(exponent: int, *, negative: bool = False) -> str:
-    """Write ±10^exponent as a person would: 0.1, 1, 100, and 10⁻⁵ where zeros would have to be counted."""
-    sign = "−" if negative else ""
-    if -2 <= exponent <= 3:
-        return f"{sign}{10.0**exponent:,.{max(-exponent, 0)}f}"
-    return f"{sign}10{str(exponent).translate(_SUPERSCRIPT)}"
-
-
-def short(value: float, *, digits: int = 3) -> str:
-    """Write a number with few digits for a title or a sentence: 0.0312, 1,240, −2.1×10⁻⁷."""
-    if not np.isfinite(value):
-        return "unknown" if np.isnan(value) else ("∞" if value > 0 else "−∞")
-    if value == 0:
-        return "0"
-    sign = "−" if value < 0 else ""
-    size = abs(value)
-    if 1e-3 <= size < 1e6:
-        decimals = max(digits - 1 - floor(log10(size)), 0)
-        text = f"{size:,.{decimals}f}"
-        return sign + (text.rstrip("0").rstrip(".") if "." in text else text)
-    mantissa, exponent = f"{size:.{digits - 1}e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    factor = "" if mantissa == "1" else f"{mantissa}×"
-    return f"{sign}{factor}10{str(int(exponent)).translate(_SUPERSCRIPT)}"
 
 
 def log_ticks(low: float, high: float, *, most: int = 6) -> dict[float, str]:

@@ -8,8 +8,8 @@ from typing import Any
 import traitlets as t
 
 from ..diagnosis import Diagnosis, Hesd
+from ..diagnosis.number_texts import short
 from ..spectrum import Spectrum, Step
-from .axes import short
 from .framed import Framed, script
 
 Text = dict[str, Any]  # what card.js shows of one snapshot; only text, never markup

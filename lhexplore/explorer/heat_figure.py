@@ -12,7 +12,7 @@ from bokeh.plotting import figure
 from jaxtyping import Float
 from numpy import ndarray
 
-from .axes import power_of_ten, short
+from ..diagnosis.number_texts import power_of_ten, short
 from .base_figure import add_frame_title, blank_figure, empty_source, label_axis, packed, tooltip
 from .escape import plain
 from .frames import Plot

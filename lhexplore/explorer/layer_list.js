@@ -1,16 +1,18 @@
 // A list box of layers: rows are built once per set of layers, and only their bars and marks follow the frame.
 
 const array = (view, Kind) => new Kind(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
-const MINUS = "\u2212";
+const RAISED = Object.fromEntries([..."-0123456789"].map((c, i) => [c, "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[i]]));
 
+// As the package writes numbers elsewhere, with one digit less beside a power of ten.
 function short(value) {
   if (!Number.isFinite(value)) return "";
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  const text = size >= 1e5 || size < 1e-3
-    ? size.toExponential(1).replace("e-", `e${MINUS}`).replace("e+", "e")
-    : String(Number(size.toPrecision(3)));
-  return (value < 0 ? MINUS : "") + text;
+  const size = Math.abs(value), sign = value < 0 ? "\u2212" : "";
+  if (size === 0 || (size >= 1e-3 && size < 9995)) {
+    return sign + size.toLocaleString("en", { maximumSignificantDigits: size >= 1000 ? 4 : 3 });
+  }
+  const [factor, exponent] = size.toExponential(1).split("e");
+  const power = `10${[...exponent.replace("+", "")].map((c) => RAISED[c]).join("")}`;
+  return sign + (Number(factor) === 1 ? power : `${Number(factor)}\u00d7${power}`);
 }
 
 function element(tag, name, parent) {

@@ -10,7 +10,8 @@ from bokeh.models import ColumnDataSource, HoverTool
 from jaxtyping import Float
 from numpy import ndarray
 
-from .axes import log_ticks, short
+from ..diagnosis.number_texts import short
+from .axes import log_ticks
 from .base_figure import add_legend, blank_figure, empty_source, label_axis, legend_item, packed, tooltip
 from .escape import plain
 from .frames import Plot

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from ..diagnosis.number_texts import short
 from ..spectrum import Spectrum
-from .axes import short
 from .escape import plain
 
 

@@ -11,8 +11,9 @@ from bokeh.plotting import figure
 from jaxtyping import Float
 from numpy import ndarray
 
+from ..diagnosis.number_texts import short
 from ..spectrum import Spectrum
-from .axes import Scale, ValueAxis, axis_of, log_ticks, short
+from .axes import Scale, ValueAxis, axis_of, log_ticks
 from .base_figure import (
     add_frame_title,
     add_legend,

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..diagnosis import METRICS, Diagnosis
-from ..explorer.axes import short
+from ..diagnosis.number_texts import short
 from ..explorer.card import known_card
 from ..explorer.escape import plain
 from ..explorer.figures import Plot, heat_map, loss_plot, pack_frames, snapshot_ticks, snapshot_words, spectrum_plot

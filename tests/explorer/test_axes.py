@@ -4,7 +4,8 @@ from canned import CannedSession
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lhexplore.explorer.axes import APART, DECADES, ValueAxis, axis_of, log_ticks, power_of_ten, short
+from lhexplore.diagnosis.number_texts import power_of_ten, short
+from lhexplore.explorer.axes import APART, DECADES, ValueAxis, axis_of, log_ticks
 from lhexplore.spectrum import Spectrum
 
 ROUND_OFF = 1e-12  # a logarithm and a power, both in float64
@@ -132,7 +133,9 @@ def test_one_axis_for_all_snapshots_of_a_layer():
         (float("nan"), "unknown"),
         (float("-inf"), "−∞"),
         (1.0, "1"),
-        (999_999.9, "1,000,000"),
+        (9_994.4, "9,994"),
+        (999_999.9, "10⁶"),
+        (-15_234.0, "−1.52×10⁴"),
     ],
 )
 def test_short_numbers(value, text):
