@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, isfinite, log10
-from typing import Protocol
 
 import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool
@@ -15,6 +14,7 @@ from .axes import log_ticks
 from .base_figure import add_legend, blank_figure, empty_source, label_axis, legend_item, packed, tooltip
 from .escape import plain
 from .frames import Plot
+from .protocols import SnapshotLike
 from .theme import themed
 
 ROLES = ("train", "held_out", "third", "fourth")
@@ -24,19 +24,8 @@ MOST_LABELS = 14  # tick labels under one figure
 PRETTY = 10.0  # from this ratio between largest and smallest loss on, decades are drawn
 
 
-class Shot(Protocol):
-    """What a figure needs to know of a snapshot."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def step(self) -> int | None: ...
-    @property
-    def epoch(self) -> float | None: ...
-
-
 def loss_plot(
-    snapshots: Sequence[Shot], losses: Sequence[Mapping[str, float]], *, prefix: str = "", height: int = 150
+    snapshots: Sequence[SnapshotLike], losses: Sequence[Mapping[str, float]], *, prefix: str = "", height: int = 150
 ) -> Plot:
     """Draw every recorded loss against the snapshots, which stand at equal distances like on the slider.
 
@@ -96,7 +85,7 @@ def loss_plot(
     )
 
 
-def snapshot_ticks(snapshots: Sequence[Shot], *, most: int = MOST_LABELS) -> dict[float, str]:
+def snapshot_ticks(snapshots: Sequence[SnapshotLike], *, most: int = MOST_LABELS) -> dict[float, str]:
     """Label snapshots with their steps (or names), thinned evenly, first and last included."""
     count = len(snapshots)
     gap = max(1, ceil((count - 1) / (most - 1))) if count > 1 else 1
@@ -108,7 +97,7 @@ def snapshot_ticks(snapshots: Sequence[Shot], *, most: int = MOST_LABELS) -> dic
     return {float(k): _tick(snapshots[k]) for k in shown}
 
 
-def snapshot_words(snapshot: Shot) -> str:
+def snapshot_words(snapshot: SnapshotLike) -> str:
     """Call a snapshot by its name, step and epoch; a name that only repeats the step is left out."""
     words = []
     if snapshot.step is None or not re.fullmatch(
@@ -122,7 +111,7 @@ def snapshot_words(snapshot: Shot) -> str:
     return ", ".join(words)
 
 
-def _tick(snapshot: Shot) -> str:
+def _tick(snapshot: SnapshotLike) -> str:
     if snapshot.step is None:
         return plain(snapshot.label, longest=12)
     step = snapshot.step
@@ -160,6 +149,6 @@ def _even_ticks(low: float, high: float) -> dict[float, str]:
     return {k * step: short(k * step) for k in range(ceil(low / step), floor(high / step) + 1)}
 
 
-def _sentence(snapshot: Shot, k: int, count: int, curves: Mapping[str, Float[ndarray, " n"]]) -> str:
+def _sentence(snapshot: SnapshotLike, k: int, count: int, curves: Mapping[str, Float[ndarray, " n"]]) -> str:
     known = [f"{plain(key)} {short(float(c[k]))}" for key, c in curves.items() if isfinite(c[k])]
     return f"Snapshot {k + 1} of {count} ({snapshot_words(snapshot)}): {', '.join(known) or 'no loss recorded'}."

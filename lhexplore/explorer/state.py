@@ -7,39 +7,13 @@ back are tested with a canned session and no notebook.
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..errors import LhexploreError, UnknownLayerError, UnknownSnapshotError, suggest
 from ..spectrum import Spectrum, Step
+from .protocols import LayerLike, SnapshotLike
 
 WHOLE_NETWORK = "whole network"
 Cell = tuple[str, int]  # name of an entry, index of a snapshot
-
-
-class LayerLike(Protocol):
-    """What the explorer reads of a layer."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-
-
-class SnapshotLike(Protocol):
-    """What the explorer reads of a snapshot."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def step(self) -> int | None: ...
-    @property
-    def epoch(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from ..explorer.card import known_card
 from ..explorer.escape import plain
 from ..explorer.figures import Plot, heat_map, loss_plot, pack_frames, snapshot_ticks, snapshot_words, spectrum_plot
 from ..explorer.heat_figure import Metric, metric_name
-from ..explorer.loss_figure import Shot
+from ..explorer.protocols import LayerLike, SnapshotLike
 from ..explorer.theme import THEMES
 from ..spectrum import Spectrum
 
@@ -35,37 +35,13 @@ MAPS = (  # metrics offered for the map, the most telling first
 )
 
 
-class Layer(Protocol):
-    """What a report needs to know of a layer."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-
-
-class Snapshot(Shot, Protocol):
-    """What a report needs to know of a snapshot."""
-
-    @property
-    def status(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-
-
 class Session(Protocol):
     """The part of a session's public face that never computes."""
 
     @property
-    def layers(self) -> Sequence[Any]: ...
+    def layers(self) -> Sequence[LayerLike]: ...
     @property
-    def snapshots(self) -> Sequence[Any]: ...
+    def snapshots(self) -> Sequence[SnapshotLike]: ...
     @property
     def description(self) -> str: ...
     def cached(self, layer: str | None, snapshot: int | str = -1) -> Spectrum | None: ...
@@ -139,11 +115,11 @@ def _start(blocks: Sequence[Block]) -> tuple[int, int]:
     return 0, 0
 
 
-def _shot(row: Snapshot) -> Json:
+def _shot(row: SnapshotLike) -> Json:
     return {"label": row.label, "words": snapshot_words(row), "problem": "" if row.status == "ok" else row.reason}
 
 
-def _layer(block: Block, shots: Sequence[Snapshot]) -> Json:
+def _layer(block: Block, shots: Sequence[SnapshotLike]) -> Json:
     labels = [plain(snapshot_words(row)) for row in shots]
     plot = spectrum_plot(block.spectra, labels, layer=block.name)
     return {
@@ -177,12 +153,12 @@ def _reading(spectrum: Spectrum, diagnosis: Diagnosis) -> Json:
     }
 
 
-def _missing(row: Snapshot) -> Json:
+def _missing(row: SnapshotLike) -> Json:
     why = f"This snapshot cannot be used: {row.reason}" if row.status != "ok" else "Not computed when this was written."
     return {"state": "missing", "message": why}
 
 
-def _maps(blocks: Sequence[Block], shots: Sequence[Snapshot]) -> list[Json]:
+def _maps(blocks: Sequence[Block], shots: Sequence[SnapshotLike]) -> list[Json]:
     """One map per metric that is known anywhere."""
     maps = []
     for name in MAPS:
@@ -196,7 +172,7 @@ def _maps(blocks: Sequence[Block], shots: Sequence[Snapshot]) -> list[Json]:
 
 
 def _map(
-    values: Float[ndarray, "layers snapshots"], metric: Metric, blocks: Sequence[Block], shots: Sequence[Snapshot]
+    values: Float[ndarray, "layers snapshots"], metric: Metric, blocks: Sequence[Block], shots: Sequence[SnapshotLike]
 ) -> Json:
     names = [block.name for block in blocks]
     words = [snapshot_words(row) for row in shots]

@@ -1,0 +1,33 @@
+"""What views read of layers and snapshots: the part that tests and other sources have to bring, too."""
+
+from typing import Protocol
+
+
+class LayerLike(Protocol):
+    """A row of a layer list."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class SnapshotLike(Protocol):
+    """Where in training something stands, and whether it can be used."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def step(self) -> int | None: ...
+    @property
+    def epoch(self) -> float | None: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
