@@ -138,6 +138,10 @@ class CannedSession:
     closed: bool = False
     pause: float = 0.0
     asked: list[tuple[str | None, int]] = field(default_factory=list)
+    attached: list[Any] = field(default_factory=list)
+
+    def attach(self, work: Any) -> None:
+        self.attached.append(work)
 
     def cached(self, layer: str | None, snapshot: int | str = -1, **_: Any) -> Spectrum | None:
         k = self.snapshots.index(snapshot)

@@ -36,6 +36,7 @@ class Computing:
         self._notes = threading.Lock()
         self._diagnoses: dict[Cell, Diagnosis] = {}
         self._worker: Worker[News] = Worker(on_item=weakly(self._on_news), on_state=weakly(self._on_state))
+        session.attach(self._worker)  # its wait() then waits for this, too
 
     # ---- wishes: return at once
 
