@@ -2,6 +2,7 @@
 
 from .batches import Batches, freeze
 from .engine import measure
+from .identity import identify_model, opaque
 from .layers import Layer, find_layer, list_layers, whole_network
 from .losses import Loss, as_loss
 from .operators import LayerGGN, LayerHessian
@@ -21,7 +22,9 @@ __all__ = [
     "choose",
     "find_layer",
     "freeze",
+    "identify_model",
     "list_layers",
     "measure",
+    "opaque",
     "whole_network",
 ]

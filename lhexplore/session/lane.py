@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..curvature import Batches, Layer, LayerHessian, Replica, measure
-from ..errors import ClosedError, NondeterministicError, SettingError
+from ..errors import ClosedError, NondeterministicError
 from ..snapshots import Snapshot
 from ..spectrum import Step
 from .request import Request
@@ -26,11 +26,10 @@ DOUBTFUL = ("side effects", *MEASURED)
 
 
 class Lane:
-    """Computes requests on private copies of ``model``: one copy per split of the data, made when first needed."""
+    """Computes requests on private copies of ``model``: one copy per split of the data."""
 
     def __init__(self, model: torch.nn.Module, loss: Any, data: Mapping[str, Batches], **settings: Any) -> None:
         """``settings`` go to :class:`Replica`: mode, dtype, device."""
-        self._arguments = (model, loss, settings)
         self._data = data
         self._replicas: dict[str, Replica] = {}
         self._loaded: dict[str, str] = {}  # split -> label of the weights in its copy
@@ -39,7 +38,9 @@ class Lane:
         self._checked: dict[str, str] = {}  # split -> the numbers of the self-check
         self._doubts: dict[str, tuple[str, ...]] = {}  # split -> what the self-check found, in sentences
         self.closed = False
-        self.replica = self._copy("data")
+        for split in data:  # at once: the person's model may train on, and their criterion change
+            self._replicas[split] = Replica(model, loss, data[split], **settings)
+        self.replica = self._replicas["data"]
         self._outputs = self._count_outputs()
 
     @contextmanager
@@ -53,7 +54,7 @@ class Lane:
         with self._lock:
             if self.closed:
                 raise ClosedError("This session was closed. Make a new Session: cached results are found again.")
-            replica = self._replicas.get(split) or self._copy(split)
+            replica = self._replicas[split]
             if self._loaded.get(split) != snapshot.label:
                 state, _ = snapshot.fitted(replica.model)
                 self._loaded.pop(split, None)
@@ -165,10 +166,3 @@ class Lane:
         with replica.guard(), torch.no_grad():
             outputs = replica.batch_outputs(0)
         return outputs[0].numel() if outputs.dim() > 1 else 1
-
-    def _copy(self, split: str) -> Replica:
-        if split not in self._data:
-            raise SettingError("split='held_out' needs a second loader: Session(…, held_out=loader).")
-        model, loss, settings = self._arguments
-        self._replicas[split] = Replica(model, loss, self._data[split], **settings)
-        return self._replicas[split]

@@ -15,8 +15,9 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
-from ..curvature import BATCHED_COLUMN, Choice, Layer, choose, freeze, list_layers
+from ..curvature import BATCHED_COLUMN, Choice, Layer, choose, freeze, identify_model, list_layers, opaque
 from ..diagnosis import Diagnosis
+from ..digests import digest_json
 from ..errors import ClosedError, LhexploreError, SettingError, SnapshotError, UnsupportedError
 from ..jobs import Job, Progress, Waitable
 from ..snapshots import Snapshot, Snapshots
@@ -28,7 +29,6 @@ from .lane import Lane
 from .reading import read
 from .request import CURVATURES, Request
 from .selection import WHOLE, Layers, Which, block, blocks, rows
-from .structure import fingerprint
 from .table import Table
 
 if TYPE_CHECKING:
@@ -100,8 +100,15 @@ class Session:
         copy = self._lane.replica.model
         self._layers = list_layers(copy, layers)
         self._snapshots = Snapshots.of(snapshots, copy if snapshots is None else model)
-        self._structure = fingerprint(copy)
+        identities = identify_model(copy), self._lane.replica.loss.identity
+        self._model_identity, self._loss_identity = map(digest_json, identities)
         self._store: Store = open_store(cache)
+        if hidden := sorted({name for identity in identities for name in opaque(identity)}):
+            self._store = open_store(False)
+            self._store.notices.append(
+                f"Results are kept for this session only: what {', '.join(hidden[:3])} holds cannot be looked into, so "
+                "a cache on disk could not tell when it changes."
+            )
         self._keys: dict[Request, str] = {}
         self._pace: dict[tuple[str | None, str], float] = {}  # (layer, method) -> seconds a product took
         self._product = math.nan  # seconds of a product with the whole network, once measured
@@ -349,7 +356,8 @@ class Session:
         return block(self._layers, name)
 
     def _request(self, layer: str | None, snapshot: int | str, **settings: Any) -> Request:
-        name = None if layer in (None, WHOLE) else layer
+        names = {row.name for row in self._layers}
+        name = None if layer is None or (layer == WHOLE and WHOLE not in names) else layer
         self._layer(name)
         if isinstance(snapshot, slice):
             raise SettingError(f"One snapshot at a time, by position or label; got {snapshot!r}. compute() takes many.")
@@ -381,12 +389,12 @@ class Session:
                 "probes": request.probes if lanczos else None,
                 "seed": self._seed,
                 "parameters": sorted(self._layer(request.layer).parameters),
-                "structure": self._structure,
+                "model": self._model_identity,
                 "snapshot": self._snapshots[request.snapshot].digest,
                 "data": batches.digest,
                 "weights": list(batches.weights),
                 "weight": self._weight,
-                "loss": replica.loss.identity,
+                "loss": self._loss_identity,
                 "curvature": request.curvature,
                 "functional": "loss",
                 "mode": self._mode,
