@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from .alive import watch
+
 T = TypeVar("T")
 
 
@@ -24,6 +26,7 @@ class Job(Generic[T]):
         self._items, self._progress, self._on_item = items, initial, on_item
         self._stop, self._ended = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
+        watch(self)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -71,6 +74,14 @@ class Job(Generic[T]):
             raise TimeoutError(f"Still running after {timeout} s: {self._progress}.")
         if self._failure is not None:
             raise self._failure
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread itself, at most ``timeout`` seconds; raises nothing."""
+        self._thread.join(timeout)
+
+    def __repr__(self) -> str:
+        state = "running" if not self.done else "failed" if self._failure else "cancelled" if self.cancelled else "done"
+        return f"Job({state}: {self._progress})"
 
     def _run(self) -> None:
         try:

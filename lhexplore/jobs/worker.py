@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from .alive import watch
+
 T = TypeVar("T")
 
 
@@ -40,6 +42,7 @@ class Worker(Generic[T]):
         self._due = 0.0
         self._generation = 0  # grows with every ask and cancel: an item of an older one is dropped
         self._thread: threading.Thread | None = None
+        watch(self)
 
     @property
     def busy(self) -> bool:
@@ -75,6 +78,12 @@ class Worker(Generic[T]):
                 return
             if not self._changed.wait_for(lambda: self._thread is None, timeout):
                 raise TimeoutError(f"Still computing after {timeout} s.")
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread itself, at most ``timeout`` seconds; raises nothing."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
 
     def _run(self) -> None:
         state: State = State.IDLE

@@ -1,5 +1,7 @@
 """Generators driven in threads: order, cancel, failure, latest wish."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -134,3 +136,30 @@ def test_progress_speaks():
     assert str(Progress(3, 10, 6.0, 14.0, "fc1 at step 4")) == "3/10 · 2.0 s each · 14 s left · fc1 at step 4"
     assert str(Progress(10, 10, 6.0)) == "10/10 in 6.0 s"
     assert Progress().share == 1.0
+
+
+AT_EXIT = """
+import sys, time, torch
+from lhexplore.jobs import Job, Worker
+def work():
+    a = torch.rand(300, 300, dtype=torch.float64)
+    while True:
+        torch.linalg.eigvalsh(a + a.T)
+        yield 1
+if sys.argv[1] == "job":
+    kept = Job(work(), initial=0)
+else:
+    kept = Worker(on_item=lambda item: None)
+    kept.ask(work)
+time.sleep(0.5)
+if sys.argv[2] == "raise":
+    raise ValueError("the script failed")
+"""
+
+
+@pytest.mark.parametrize("kind", ["job", "worker"])
+@pytest.mark.parametrize("end", ["quietly", "raise"])
+def test_python_ends_cleanly_while_work_is_under_way(kind, end):
+    done = subprocess.run([sys.executable, "-c", AT_EXIT, kind, end], capture_output=True, text=True, timeout=60)
+    assert done.returncode == (1 if end == "raise" else 0), done.stderr
+    assert "terminate" not in done.stderr
