@@ -1,11 +1,11 @@
 """What all figures have in common: transparent, as wide as their cell, readable on light and dark pages."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FixedTicker, Range1d
-from bokeh.models.annotations import Legend, LegendItem, Title
+from bokeh.models import ColumnDataSource, FixedTicker, NoOverlap, Range1d
+from bokeh.models.annotations import Title
 from bokeh.models.axes import Axis
 from bokeh.plotting import figure
 from jaxtyping import Float, Float32
@@ -15,7 +15,8 @@ from .escape import plain
 from .theme import clear_background, themed
 
 FONT = "12px"
-NARROWEST = 320  # pixels
+NARROWEST = 240  # pixels
+BETWEEN = 8  # pixels between labels side by side; what does not fit is left out
 
 
 def blank_figure(
@@ -43,6 +44,7 @@ def blank_figure(
     plot.toolbar.autohide = True
     clear_background(plot)
     themed(plot, outline_line_color="grid")
+    plot.xaxis.major_label_policy = NoOverlap(min_distance=BETWEEN)
     for axis in plot.axis:
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_font_size = axis.major_label_text_font_size = FONT
@@ -71,32 +73,6 @@ def label_axis(axis: Axis, name: str, label: str, ticks: Mapping[float, str], mi
     axis.axis_label = label
     axis.ticker = FixedTicker(name=f"{name}-ticks", ticks=list(ticks), minor_ticks=list(minor))
     axis.major_label_overrides = {position: plain(text) for position, text in ticks.items()}
-
-
-def legend_item(label: str, renderers: list[Any], **settings: Any) -> LegendItem:
-    """Make one entry of the legend."""
-    return LegendItem(label=plain(label), renderers=renderers, **settings)
-
-
-def add_legend(plot: figure, items: list[LegendItem], *, place: Literal["above", "below"] = "below") -> None:
-    """Add the legend outside the frame, where it never covers data."""
-    legend = Legend()
-    legend.update(
-        items=items,
-        orientation="horizontal",
-        ncols=3,  # more side by side would not fit a narrow screen
-        label_text_font_size="11px",
-        spacing=10,
-        padding=0,
-        margin=2,
-        glyph_height=12,
-        glyph_width=14,
-        label_height=14,
-        border_line_color=None,
-        background_fill_color=None,
-        location="left",
-    )
-    plot.add_layout(themed(legend, label_text_color="text"), place)
 
 
 def tooltip(*lines: str) -> list[tuple[str, str]]:

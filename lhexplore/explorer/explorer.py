@@ -32,10 +32,11 @@ from .figures import cell_of
 from .heat_figure import metric_name
 from .painter import Painter
 from .parts import Parts
+from .places import place
 from .rerun import close_earlier_of_this_cell
 from .screen import EVERYTHING, Screen, problem_words, status_words
 from .spectrum_figure import KINDS
-from .state import Request, Selection, entries_of, find_entry, find_snapshot, place, shown, words
+from .state import Request, Selection, entries_of, find_entry, find_snapshot, shown, words
 from .weak import weakly
 
 METRIC = "lambda_max"
@@ -96,7 +97,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self._session = session
         self._entries = entries_of(session.layers)
         self._labels = tuple(row.label for row in session.snapshots)
-        self._places = tuple(plain(place(row)) for row in session.snapshots)
+        self._places = tuple(place(row) for row in session.snapshots)
         self._notes = threading.Lock()  # around what is stale; held for moments only
         self._drawing = threading.RLock()  # several widgets change together
         self._stale = set(EVERYTHING)

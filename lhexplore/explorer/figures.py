@@ -2,7 +2,8 @@
 
 from .frames import Plot, pack_frames, refresh, show_frame
 from .heat_figure import cell_of, heat_map
-from .loss_figure import loss_plot, snapshot_ticks, snapshot_words
+from .loss_figure import loss_plot
+from .places import snapshot_ticks, snapshot_words
 from .spectrum_figure import spectrum_plot
 from .theme import apply_theme
 

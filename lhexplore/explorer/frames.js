@@ -1,6 +1,11 @@
-// Shows a snapshot of packed frames in a Bokeh document, and switches its colours: shared by pane and report.
+// Shows a snapshot of packed frames in a Bokeh document, its legend and its colours: shared by pane and report.
 const lhxFrames = (() => {
   const ARRAYS = { float32: Float32Array };
+
+  // What Python compressed, as an ArrayBuffer.
+  function unzip(bytes) {
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  }
 
   // The columns of every source at `frame`; sources that lag show an earlier one, and nothing before the first.
   function columnsAt(spec, buffer, frame) {
@@ -18,10 +23,14 @@ const lhxFrames = (() => {
     return sources;
   }
 
+  const equal = (a, b) => a?.length === b.length && b.every((value, i) => Object.is(a[i], value));
+
   function apply(doc, spec, buffer, frame) {
     for (const [name, columns] of columnsAt(spec, buffer, frame)) {
       const source = doc.get_model_by_name(name);
-      if (source) source.data = { ...source.data, ...columns };
+      // what stays as it is costs nothing: Bokeh would compute its glyphs anew
+      const changed = source && Object.entries(columns).some(([column, values]) => !equal(source.data[column], values));
+      if (changed) source.data = { ...source.data, ...columns };
     }
     for (const [name, texts] of spec.titles) {
       const title = doc.get_model_by_name(name);
@@ -42,5 +51,40 @@ const lhxFrames = (() => {
     }
   }
 
-  return { apply, theme };
+  // Marks of a legend in a box of 22 × 12: element, attributes, and whether it is filled or drawn as a line.
+  const SHAPES = {
+    box: ["rect", { x: 5, y: 1, width: 12, height: 10 }, "fill"],
+    shade: ["rect", { x: 5, y: 1, width: 12, height: 10, opacity: 0.3 }, "fill"],
+    line: ["path", { d: "M0 6H22", "stroke-width": 2 }, "stroke"],
+    dash: ["path", { d: "M0 6H22", "stroke-width": 2, "stroke-dasharray": "6 2" }, "stroke"],
+    whisker: ["path", { d: "M11 1V11", "stroke-width": 1.5 }, "stroke"],
+    circle: ["circle", { cx: 11, cy: 6, r: 3.5 }, "fill"],
+    square: ["rect", { x: 7.5, y: 2.5, width: 7, height: 7 }, "fill"],
+    diamond: ["path", { d: "M11 1L15 6L11 11L7 6Z" }, "fill"],
+    triangle: ["path", { d: "M11 2L15 10H7Z" }, "fill"],
+    point: ["path", { d: "M11 11L6 2H16Z" }, "fill"],
+  };
+  const drawn = (tag, attributes, parent) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    parent.append(made);
+    return made;
+  };
+
+  // Writes the legend as a list: words with swatches, nothing of which is painted again while scrubbing.
+  function legend(list, spec, colours) {
+    list.hidden = !spec.legend?.length;
+    list.replaceChildren(...(spec.legend ?? []).map(([words, marks]) => {
+      const item = document.createElement("li");
+      const picture = drawn("svg", { viewBox: "0 0 22 12", width: 22, height: 12, "aria-hidden": "true" }, item);
+      for (const [shape, role] of marks) {
+        const [tag, attributes, paint] = SHAPES[shape];
+        drawn(tag, { fill: "none", ...attributes, [paint]: colours[role] }, picture);
+      }
+      item.append(words);
+      return item;
+    }));
+  }
+
+  return { unzip, apply, theme, legend };
 })();

@@ -3,15 +3,16 @@
 The browser then shows any snapshot without asking anybody (``frames.js`` reads what ``pack_frames`` writes).
 """
 
+import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from bokeh.model import Model
 from bokeh.models import ColorMapper, ColumnDataSource, FixedTicker, LayoutDOM, Range1d
-from bokeh.models.annotations import LegendItem, Title
+from bokeh.models.annotations import Title
 from bokeh.models.axes import Axis
 from jaxtyping import Float32
 from numpy import ndarray
@@ -19,7 +20,19 @@ from numpy import ndarray
 from ..errors import SettingError
 
 SCRIPT = Path(__file__).with_name("frames.js")  # applies a frame in the browser
+LEVEL = 5  # of compression: higher ones take twice as long for a few per cent
 ALIGN = 8  # bytes; typed arrays in the browser must start on a multiple of their item size
+
+
+Shape = Literal["box", "shade", "line", "dash", "whisker", "circle", "square", "diamond", "triangle", "point"]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One entry of a legend: its words, and what stands beside them, as pairs of a shape and the role of a colour."""
+
+    words: str
+    marks: tuple[tuple[Shape, str], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +41,8 @@ class Plot:
 
     ``frames["source__column"]`` has one row per snapshot; the source is found in ``root`` by its name. Sources in
     ``lagged`` show the row of the snapshot before. ``titles`` are short texts for the model called ``title``;
-    ``sentences`` say in words what the figure shows, for those who cannot see it.
+    ``sentences`` say in words what the figure shows, for those who cannot see it. The ``legend`` is written beside
+    the figure: inside, Bokeh would measure and paint it again for every frame.
     """
 
     root: LayoutDOM
@@ -37,6 +51,7 @@ class Plot:
     sentences: tuple[str, ...]
     lagged: tuple[str, ...] = ()
     title: str = "frame-title"
+    legend: tuple[Key, ...] = ()
     sources: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,8 +78,9 @@ def pack_frames(*plots: Plot) -> tuple[bytes, dict[str, Any]]:
     """Join the frames of figures that stand on one page into one block, with its table of contents.
 
     Returns:
-        The bytes, and a JSON-able mapping: ``count`` snapshots; ``columns`` with source, column, dtype, offset,
-        length of a row, and lag (how many snapshots behind); ``titles`` with the model's name and its texts.
+        The bytes, compressed (most columns repeat from one snapshot to the next), and a JSON-able mapping: ``count``
+        snapshots; ``columns`` with source, column, dtype, offset in the block, length of a row, and lag (how many
+        snapshots behind); ``titles`` with the model's name and its texts; ``legend`` with words and marks.
     """
     columns: list[list[str | int]] = []
     parts: list[bytes] = []
@@ -78,10 +94,11 @@ def pack_frames(*plots: Plot) -> tuple[bytes, dict[str, Any]]:
             offset += gap
             columns.append([source, column, "float32", offset, block.shape[1], int(source in plot.lagged)])
             offset += block.nbytes
-    return b"".join(parts), {
+    return gzip.compress(b"".join(parts), LEVEL, mtime=0), {
         "count": max((plot.count for plot in plots), default=0),
         "columns": columns,
         "titles": [[plot.title, list(plot.titles)] for plot in plots],
+        "legend": [[key.words, [list(mark) for mark in key.marks]] for plot in plots for key in plot.legend],
     }
 
 
@@ -131,7 +148,6 @@ _CARRIED: Mapping[type[Model], Sequence[str]] = {
     FixedTicker: ("ticks", "minor_ticks"),
     Axis: ("axis_label", "major_label_overrides"),
     ColorMapper: ("low", "high", "palette"),
-    LegendItem: ("visible",),
     ColumnDataSource: (),
 }
 

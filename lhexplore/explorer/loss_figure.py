@@ -11,21 +11,21 @@ from numpy import ndarray
 
 from ..diagnosis.number_texts import short
 from .axes import log_ticks
-from .base_figure import add_legend, blank_figure, empty_source, label_axis, legend_item, packed, tooltip
+from .base_figure import blank_figure, empty_source, label_axis, packed, tooltip
 from .escape import plain
-from .frames import Plot
+from .frames import Key, Plot, Shape
+from .places import snapshot_ticks, snapshot_words
 from .protocols import SnapshotLike
 from .theme import themed
 
 ROLES = ("train", "held_out", "third", "fourth")
-MARKS = ("circle", "square", "diamond", "triangle")
+MARKS: tuple[Shape, ...] = ("circle", "square", "diamond", "triangle")
 HELD_OUT = ("held", "val", "test", "eval", "dev")
-MOST_LABELS = 14  # tick labels under one figure
 PRETTY = 10.0  # from this ratio between largest and smallest loss on, decades are drawn
 
 
 def loss_plot(
-    snapshots: Sequence[SnapshotLike], losses: Sequence[Mapping[str, float]], *, prefix: str = "", height: int = 150
+    snapshots: Sequence[SnapshotLike], losses: Sequence[Mapping[str, float]], *, prefix: str = "", height: int = 136
 ) -> Plot:
     """Draw every recorded loss against the snapshots, which stand at equal distances like on the slider.
 
@@ -58,21 +58,17 @@ def loss_plot(
             "index": np.arange(count),
             "label": [snapshot_words(s) for s in snapshots],
             **{f"y{i}": curve for i, curve in enumerate(curves.values())},
-            **{f"name{i}": [plain(key)] * count for i, key in enumerate(curves)},
+            **{f"name{i}": [name] * count for i, name in enumerate(curves)},
         },
         name=f"{prefix}losses",
     )
-    legend = []
-    for i, key in enumerate(curves):
+    for i in range(len(curves)):
         line = plot.line("index", f"y{i}", source=source, line_width=2, line_dash="solid" if i == 0 else [6, 3])
         dots = plot.scatter("index", f"y{i}", source=source, size=6, marker=MARKS[i])
         themed(line.glyph, line_color=ROLES[i])
         themed(dots.glyph, line_color=ROLES[i], fill_color=ROLES[i])
-        legend.append(legend_item(key, [line, dots], name=f"{prefix}legend-{key}"))
         plot.add_tools(HoverTool(renderers=[dots], tooltips=tooltip("@label", f"@name{i}: @y{i}"), visible=False))
-    if legend:
-        add_legend(plot, legend, place="above")
-    else:
+    if not curves:
         words = plot.text([(count - 1) / 2], [0.5], text=["no losses were recorded"])
         words.glyph.update(text_align="center", text_baseline="middle", text_font_size="14px")
         themed(words.glyph, text_color="text")
@@ -82,54 +78,30 @@ def loss_plot(
         titles=("",) * count,
         sentences=tuple(_sentence(s, k, count, curves) for k, s in enumerate(snapshots)),
         title=f"{prefix}loss-title",
+        legend=tuple(
+            Key(name, (("dash" if i else "line", ROLES[i]), (MARKS[i], ROLES[i]))) for i, name in enumerate(curves)
+        ),
     )
-
-
-def snapshot_ticks(snapshots: Sequence[SnapshotLike], *, most: int = MOST_LABELS) -> dict[float, str]:
-    """Label snapshots with their steps (or names), thinned evenly, first and last included."""
-    count = len(snapshots)
-    gap = max(1, ceil((count - 1) / (most - 1))) if count > 1 else 1
-    shown = list(range(0, count, gap))
-    if shown and shown[-1] != count - 1:
-        if count - 1 - shown[-1] < (gap + 1) // 2:
-            shown.pop()
-        shown.append(count - 1)
-    return {float(k): _tick(snapshots[k]) for k in shown}
-
-
-def snapshot_words(snapshot: SnapshotLike) -> str:
-    """Call a snapshot by its name, step and epoch; a name that only repeats the step is left out."""
-    words = []
-    if snapshot.step is None or not re.fullmatch(
-        rf"(step|global_step|checkpoint)?\W*0*{snapshot.step}", snapshot.label
-    ):
-        words.append(plain(snapshot.label))
-    if snapshot.step is not None:
-        words.append(f"step {snapshot.step:,}")
-    if snapshot.epoch is not None:
-        words.append(f"epoch {short(snapshot.epoch)}")
-    return ", ".join(words)
-
-
-def _tick(snapshot: SnapshotLike) -> str:
-    if snapshot.step is None:
-        return plain(snapshot.label, longest=12)
-    step = snapshot.step
-    if step < 10_000:
-        return str(step)
-    return f"{step / 1e3:.4g}k" if step < 1e6 else f"{step / 1e6:.4g}M"
 
 
 def _curves(losses: Sequence[Mapping[str, float]]) -> dict[str, Float[ndarray, " n"]]:
-    keys = list(dict.fromkeys(key for known in losses for key in known))
-    wanted = [k for k in keys if "loss" in k.lower()]
-    wanted.sort(key=lambda key: any(word in key.lower() for word in HELD_OUT))  # stable: train first
-    table = {key: np.array([float(known.get(key, np.nan)) for known in losses]) for key in wanted}
-    return (
-        {key: curve for key, curve in table.items() if np.isfinite(curve).any()}
-        if len(table) <= len(ROLES)
-        else {key: table[key] for key in list(table)[: len(ROLES)]}
-    )
+    """What is drawn, by what it is called: at most four losses, those on training data first."""
+    keys = [key for key in dict.fromkeys(key for known in losses for key in known) if "loss" in key.lower()]
+    table = {key: np.array([float(known.get(key, np.nan)) for known in losses]) for key in keys}
+    known = [key for key in keys if np.isfinite(table[key]).any()]
+    known.sort(key=lambda key: any(word in key.lower() for word in HELD_OUT))  # stable
+    names = [_loss_name(key) for key in known]
+    return {
+        name if names.count(name) == 1 else plain(key): table[key]
+        for key, name in list(zip(known, names, strict=True))[: len(ROLES)]
+    }
+
+
+def _loss_name(key: str) -> str:
+    """Call a recorded loss as people do: ``loss`` is that of training, underscores are blanks."""
+    if key.lower() in ("loss", "train_loss", "training_loss"):
+        return "training loss"
+    return plain(re.sub("^held_?out_", "held-out ", key, flags=re.IGNORECASE).replace("_", " "))
 
 
 def _range(values: Float[ndarray, " n"], logarithmic: bool) -> tuple[float, float]:
@@ -150,5 +122,5 @@ def _even_ticks(low: float, high: float) -> dict[float, str]:
 
 
 def _sentence(snapshot: SnapshotLike, k: int, count: int, curves: Mapping[str, Float[ndarray, " n"]]) -> str:
-    known = [f"{plain(key)} {short(float(c[k]))}" for key, c in curves.items() if isfinite(c[k])]
+    known = [f"{name} {short(float(c[k]))}" for name, c in curves.items() if isfinite(c[k])]
     return f"Snapshot {k + 1} of {count} ({snapshot_words(snapshot)}): {', '.join(known) or 'no loss recorded'}."

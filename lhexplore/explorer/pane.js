@@ -46,11 +46,16 @@ async function render({ model, el }) {
   const figure = document.createElement("div");
   figure.className = "lhx-figure";
   figure.setAttribute("role", "img");
-  el.append(figure);
+  const legend = document.createElement("ul");
+  legend.className = "lhx-legend";
+  legend.setAttribute("aria-label", `Legend: ${model.get("name")}`);
+  legend.hidden = true;
+  el.append(...(model.get("guides") ? [legend, figure] : [figure, legend])); // the slider follows the axis it guides
 
   let frame = { get: () => 0, stop: () => {} };
   let sentences = [];
-  let Bokeh, doc = null, block = null, spec = null, removed = false, queue = Promise.resolve();
+  let Bokeh, doc = null, packed = null, block = null, spec = {}, removed = false, building = false;
+  let queue = Promise.resolve();
   const view = Math.random().toString(36).slice(2);
 
   const speak = () => {
@@ -58,26 +63,31 @@ async function render({ model, el }) {
     figure.setAttribute("aria-label", [model.get("name"), sentence].filter(Boolean).join(": "));
   };
   const speakLater = afterPaint(speak);
-  const unpack = () => {
-    const raw = model.get("frames");
-    spec = JSON.parse(model.get("spec"));
-    sentences = JSON.parse(model.get("sentences"));
-    block = raw?.byteLength ? bytes(raw) : null;
+  // Decoded once per change; block and spec are swapped together, so that rows are never read at wrong places.
+  const unpack = async () => {
+    const [raw, text, words] = ["frames", "spec", "sentences"].map((name) => model.get(name));
+    const fresh = raw === packed ? block : raw?.byteLength ? await lhxFrames.unzip(bytes(raw)) : null;
+    [packed, block, spec, sentences] = [raw, fresh, JSON.parse(text), JSON.parse(words)];
+    lhxFrames.legend(legend, spec, colours());
   };
   const apply = () => {
     speakLater();
-    if (doc && block && spec.columns) lhxFrames.apply(doc, spec, block, frame.get());
+    if (doc && block && !building) lhxFrames.apply(doc, spec, block, frame.get());
   };
   let dark = isDark();
+  const colours = () => JSON.parse(model.get("themes"))[dark ? "dark" : "light"];
   const recolour = () => {
-    if (doc) lhxFrames.theme(doc, JSON.parse(model.get("themes"))[dark ? "dark" : "light"]);
+    if (doc) lhxFrames.theme(doc, colours());
   };
   const themeChanged = () => {
     if (dark === isDark()) return;
     dark = isDark();
     recolour();
-    // a legend that changes its colours forgets how high it is: draw the figure anew
-    queue = queue.then(() => doc && show(JSON.stringify(doc.to_json())));
+    lhxFrames.legend(legend, spec, colours());
+  };
+  // One after the other: nothing must overtake the figure or the frames it belongs to.
+  const inTurn = (task) => {
+    queue = queue.then(task).catch((error) => { figure.textContent = `This figure could not be drawn: ${error.message}`; });
   };
   const forget = () => {
     if (!doc) return;
@@ -123,46 +133,52 @@ async function render({ model, el }) {
     recolour();
     apply();
     figure.replaceChildren(root);
-    const views = await Bokeh.require("embed/standalone").add_document_standalone(fresh, root, [root]);
+    building = true; // what changes while Bokeh builds its views would be lost: it does not listen yet
+    let views;
+    try {
+      views = await Bokeh.require("embed/standalone").add_document_standalone(fresh, root, [root]);
+    } finally {
+      building = false;
+    }
+    apply();
     listenForPicks();
     if (model.get("guides")) guide([...views][0]);
   };
   const heard = (message, buffers) => {
-    // one after the other: a patch must not overtake the figure it belongs to
     if (message.kind === "document" && (!message.view || message.view === view)) {
-      queue = queue.then(() => show(message.document));
+      inTurn(() => show(message.document));
     } else if (message.kind === "patch") {
-      queue = queue.then(() => {
+      inTurn(() => {
         doc?.apply_json_patch(JSON.parse(message.patch), new Map(message.ids.map((id, i) => [id, bytes(buffers[i])])));
         recolour();
         apply(); // Python knows nothing of the frame on show
       });
     }
-    queue = queue.catch((error) => { figure.textContent = `This figure could not be drawn: ${error.message}`; });
   };
-  const arrived = () => { unpack(); apply(); };
+  let asked = false; // traits that came together are read once
+  const arrived = () => {
+    if (asked) return;
+    asked = true;
+    inTurn(async () => { asked = false; await unpack(); apply(); });
+  };
 
   frame = await frameOf(model, apply);
-  unpack();
-  speak();
+  model.on("change:spec change:frames change:sentences", arrived);
+  arrived();
   try {
     Bokeh = await bokehJS(model);
   } catch (error) {
     figure.textContent = `This figure could not be drawn: ${error.message}`;
-    return undefined;
   }
-  model.on("msg:custom", heard);
-  model.on("change:spec", arrived);
-  model.on("change:frames", arrived);
+  if (Bokeh) model.on("msg:custom", heard);
   const unwatch = watchTheme(themeChanged);
-  model.send({ kind: "hello", view });
+  if (Bokeh) model.send({ kind: "hello", view });
   return () => {
     removed = true;
     unwatch();
     model.off("msg:custom", heard);
     frame.stop();
-    model.off("change:spec", arrived);
-    model.off("change:frames", arrived);
+    model.off("change:spec change:frames change:sentences", arrived);
     forget();
   };
 }

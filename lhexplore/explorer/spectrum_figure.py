@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool
@@ -16,16 +16,14 @@ from ..spectrum import Spectrum
 from .axes import Scale, ValueAxis, axis_of, log_ticks
 from .base_figure import (
     add_frame_title,
-    add_legend,
     blank_figure,
     empty_source,
     label_axis,
-    legend_item,
     packed,
     rows,
     tooltip,
 )
-from .frames import Plot
+from .frames import Key, Plot
 from .sentences import missing_sentence, spectrum_sentence, spectrum_title
 from .theme import themed
 
@@ -55,7 +53,7 @@ def spectrum_plot(
     bins: int = BINS,
     axis: ValueAxis | None = None,
     prefix: str = "",
-    height: int = 320,
+    height: int = 290,
 ) -> Plot:
     """Draw one block's spectrum at every snapshot; None stands for one that is not computed yet.
 
@@ -93,7 +91,7 @@ def spectrum_plot(
         )
         for source in dict.fromkeys(key.split("__")[0] for key in frames)
     }
-    _draw(plot, sources, kind, exact=all(s.exact for s in known), prefix=prefix)
+    _draw(plot, sources, kind)
     return Plot(
         root=plot,
         frames=packed({f"{prefix}{key}": block for key, block in frames.items()}),
@@ -104,6 +102,7 @@ def spectrum_plot(
         ),
         lagged=(f"{prefix}ghost",),
         title=f"{prefix}frame-title",
+        legend=_legend(kind, exact=all(s.exact for s in known)),
     )
 
 
@@ -247,11 +246,22 @@ def _value_label(axis: ValueAxis) -> str:
     return f"eigenvalue λ (log scale either side of ±{short(axis.threshold)})"
 
 
-def _draw(plot: figure, sources: dict[str, ColumnDataSource], kind: Kind, *, exact: bool, prefix: str) -> None:
+def _legend(kind: Kind, *, exact: bool) -> tuple[Key, ...]:
+    bars = kind == "histogram"
+    keys = (
+        Key("eigenvalues" if bars else "eigenvalues, smoothed", (("box", "bar"),)),
+        Key("≈ 0", (("shade", "band"),)),
+        Key("previous snapshot", (("line", "ghost"),)),
+        Key("λmin, λmax", (("point", "ends"),)),
+    )
+    return keys if exact else (*keys, Key("± standard error", (("whisker" if bars else "shade", "whisker"),)))
+
+
+def _draw(plot: figure, sources: dict[str, ColumnDataSource], kind: Kind) -> None:
     """Lay the parts over each other, from the shading at the back to the words in front."""
     band = plot.quad(left="left", right="right", top=SKY, bottom=GROUND, source=sources["band"], fill_alpha=0.2)
     themed(band.glyph, fill_color="band", line_color="band").line_alpha = 0.0
-    body = _draw_bars(plot, sources) if kind == "histogram" else _draw_curve(plot, sources)
+    (_draw_bars if kind == "histogram" else _draw_curve)(plot, sources)
     ghost = plot.line("x", "y", source=sources["ghost"], line_width=1.2)
     themed(ghost.glyph, line_color="ghost")
     error = plot.segment("low", "y", "high", "y", source=sources["ends"], line_width=2)
@@ -263,18 +273,6 @@ def _draw(plot: figure, sources: dict[str, ColumnDataSource], kind: Kind, *, exa
     words = plot.text("x", "y", text={"value": "not computed yet"}, source=sources["missing"])
     words.glyph.update(text_align="center", text_baseline="middle", text_font_size="16px")
     themed(words.glyph, text_color="text")
-    spread = legend_item("± standard error", [body[-1]], visible=not exact)
-    spread.name = f"{prefix}legend-spread"
-    add_legend(
-        plot,
-        [
-            legend_item("eigenvalues" if kind == "histogram" else "eigenvalues, smoothed", body[:-1]),
-            legend_item("≈ 0", [band]),
-            legend_item("previous snapshot", [ghost]),
-            legend_item("λmin, λmax", [ends]),
-            spread,
-        ],
-    )
     ends_words = tooltip("end of the spectrum: @value", "error bound: @error", "hollow: not settled yet")
     plot.add_tools(
         HoverTool(renderers=[ends], tooltips=ends_words, visible=False),
@@ -282,17 +280,16 @@ def _draw(plot: figure, sources: dict[str, ColumnDataSource], kind: Kind, *, exa
     )
 
 
-def _draw_bars(plot: figure, sources: dict[str, ColumnDataSource]) -> list[Any]:
+def _draw_bars(plot: figure, sources: dict[str, ColumnDataSource]) -> None:
     bars = plot.quad(left="left", right="right", top="top", bottom=GROUND, source=sources["bars"], line_width=0.5)
     themed(bars.glyph, fill_color="bar", line_color="halo")
     whiskers = plot.segment("x", "low", "x", "high", source=sources["whiskers"], line_width=1.2)
     themed(whiskers.glyph, line_color="whisker")
     tooltips = tooltip("λ from @from to @to", "eigenvalues: @count", "standard error: @stderr")
     plot.add_tools(HoverTool(renderers=[bars], tooltips=tooltips, visible=False))
-    return [bars, whiskers]
 
 
-def _draw_curve(plot: figure, sources: dict[str, ColumnDataSource]) -> list[Any]:
+def _draw_curve(plot: figure, sources: dict[str, ColumnDataSource]) -> None:
     body = plot.varea(x="x", y1=GROUND, y2="y", source=sources["curve"], fill_alpha=0.25)
     line = plot.line("x", "y", source=sources["curve"], line_width=2)
     themed(body.glyph, fill_color="bar")
@@ -301,4 +298,3 @@ def _draw_curve(plot: figure, sources: dict[str, ColumnDataSource]) -> list[Any]
     themed(spread.glyph, fill_color="whisker")
     tooltips = tooltip("λ = @value", "density: @true")
     plot.add_tools(HoverTool(renderers=[line], tooltips=tooltips, mode="vline", visible=False))
-    return [line, body, spread]

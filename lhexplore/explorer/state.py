@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import LhexploreError, UnknownLayerError, UnknownSnapshotError, suggest
 from ..spectrum import Spectrum, Step
-from .protocols import LayerLike, SnapshotLike
+from .protocols import LayerLike
 
 WHOLE_NETWORK = "whole network"
 Cell = tuple[str, int]  # name of an entry, index of a snapshot
@@ -72,16 +72,6 @@ def find_snapshot(labels: Sequence[str], wanted: int | str) -> int:
             f"There is no snapshot number {wanted}: there are {count}, numbered 0 to {count - 1} (or -1 for the last)."
         )
     return wanted % count
-
-
-def place(snapshot: SnapshotLike) -> str:
-    """Where in training a snapshot stands: ``step 128 · epoch 3``, or its label where neither is known."""
-    parts = []
-    if snapshot.step is not None:
-        parts.append(f"step {snapshot.step:,}")
-    if snapshot.epoch is not None:
-        parts.append(f"epoch {snapshot.epoch:.4g}")
-    return " · ".join(parts) or snapshot.label
 
 
 @dataclass(frozen=True, slots=True)

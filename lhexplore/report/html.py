@@ -141,6 +141,7 @@ _PAGE = """<!DOCTYPE html>
 <div class="panel">
 <h2>Eigenvalues</h2>
 <div id="spectrum" class="figure" role="img"></div>
+<ul id="spectrum-legend" class="legend" aria-label="Legend of the spectrum"></ul>
 <p class="muted">{legend}</p>
 <p id="sentence" role="status" aria-live="polite"></p>
 </div>
@@ -148,6 +149,7 @@ _PAGE = """<!DOCTYPE html>
 </section>
 <section class="panel">
 <h2>Loss</h2>
+<ul id="loss-legend" class="legend" aria-label="Legend of the losses"></ul>
 <div id="loss" class="figure" role="img"></div>
 <p id="loss-sentence" class="muted"></p>
 </section>

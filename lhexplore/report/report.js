@@ -15,18 +15,20 @@
     return made;
   }
 
-  async function unpack(text) {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).arrayBuffer();
-  }
+  const unpack = (text) => lhxFrames.unzip(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
 
   // One place on the page that holds one Bokeh figure at a time.
   function stage(place, prepare = () => {}) {
-    let doc = null, figure = null, block = null, turn = 0;
-    const colour = () => doc && lhxFrames.theme(doc, data.themes[dark.matches ? "dark" : "light"]);
-    const show = () => {
+    let doc = null, figure = null, block = null, turn = 0, building = false;
+    const legend = at(`${place.id}-legend`);
+    const colour = () => {
       if (!doc) return;
+      const colours = data.themes[dark.matches ? "dark" : "light"];
+      lhxFrames.theme(doc, colours);
+      if (legend) lhxFrames.legend(legend, figure.spec, colours);
+    };
+    const show = () => {
+      if (!doc || building) return; // it does not listen yet; what is wanted by then is shown when it does
       lhxFrames.apply(doc, figure.spec, block, state.frame);
       prepare(doc);
     };
@@ -46,8 +48,13 @@
       const root = document.createElement("div");
       place.style.minHeight = `${fresh.height}px`;
       place.replaceChildren(root);
-      await Bokeh.require("embed/standalone").add_document_standalone(doc, root, [root]);
-      return undefined;
+      building = true;
+      try {
+        await Bokeh.require("embed/standalone").add_document_standalone(doc, root, [root]);
+      } finally {
+        building = false;
+      }
+      return show();
     };
     dark.addEventListener("change", colour);
     return { put, show, get doc() { return doc; } };

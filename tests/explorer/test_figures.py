@@ -2,8 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from bokeh.models import HoverTool
-from bokeh.models.annotations import Legend
+from bokeh.models import HoverTool, Legend
 from canned import HOSTILE, CannedSession, CannedSnapshot
 
 from lhexplore.explorer.axes import axis_of
@@ -132,8 +131,8 @@ def test_whiskers_are_the_spread_over_probes(session):
 def test_exact_spectra_have_no_whiskers(session):
     _, plot = layer_plot(session, "conv1")
     assert np.isnan(plot.frames["whiskers__high"]).all()
-    assert plot.root.select_one({"name": "legend-spread"}).visible is False
-    assert layer_plot(session, "conv2")[1].root.select_one({"name": "legend-spread"}).visible is True
+    assert "± standard error" not in [key.words for key in plot.legend]
+    assert "± standard error" in [key.words for key in layer_plot(session, "conv2")[1].legend]
 
 
 def test_ends_are_hollow_where_not_settled(session):
@@ -204,13 +203,13 @@ def test_losses_are_drawn_as_recorded_with_gaps(session):
     assert np.isnan(data["y0"][3])
     assert data["y1"][4] == 6
     assert plot.sentences[3].endswith("no loss recorded.")
-    assert "loss 5, val_loss 6" in plot.sentences[4]
+    assert "training loss 5, val loss 6" in plot.sentences[4]
     np.testing.assert_array_equal(plot.frames["loss-now__x"].ravel(), np.arange(12))
 
 
 def test_accuracies_are_no_losses(session):
     plot = loss_plot(session.snapshots, [{"loss": 1.0, "held_out_accuracy": 0.9, "held_out_loss": 1.1}] * 12)
-    assert plot.sentences[0].endswith("loss 1, held_out_loss 1.1.")
+    assert plot.sentences[0].endswith("training loss 1, held-out loss 1.1.")
 
 
 def test_no_losses_are_said_in_words(session):
@@ -315,10 +314,21 @@ def test_figures_are_transparent_and_without_logo(session):
         assert plot.root.sizing_mode == "stretch_width"
 
 
-def test_legends_stand_outside_the_frame(session):
+def test_legends_are_no_part_of_what_is_painted_and_their_colours_are_known(session):
     for plot in all_plots(session):
-        legends = plot.root.select({"type": Legend})
-        assert all(legend in (*plot.root.below, *plot.root.above) for legend in legends)
+        assert not plot.root.select({"type": Legend})
+        for key in plot.legend:
+            assert key.words == plain(key.words)
+            assert all(role in LIGHT and role in DARK for _, role in key.marks)
+
+
+def test_losses_are_called_as_people_call_them(session):
+    names = {"loss": 1.0, "held_out_loss": 2.0, "val_loss": 3.0}
+    assert [key.words for key in loss_plot(session.snapshots, [names] * 12).legend] == [
+        "training loss", "held-out loss", "val loss",
+    ]  # fmt: skip
+    alike = loss_plot(session.snapshots, [{"loss": 1.0, "train_loss": 2.0}] * 12)
+    assert [key.words for key in alike.legend] == ["loss", "train_loss"]  # else nobody could tell
 
 
 def test_tooltips_are_text_and_name_columns_only(session):

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_all_frames_travel_once_as_bytes_with_their_table_of_contents(pane, sess
     columns = {(source, column): (offset, length) for source, column, _, offset, length, _ in spec["columns"]}
     for key, rows in plot.frames.items():
         offset, length = columns[tuple(key.split("__"))]
-        sent = np.frombuffer(pane.frames, "<f4", count=rows.size, offset=offset).reshape(-1, length)
+        sent = np.frombuffer(gzip.decompress(pane.frames), "<f4", count=rows.size, offset=offset).reshape(-1, length)
         np.testing.assert_array_equal(sent, rows)
     assert json.loads(pane.sentences) == list(plot.sentences)
     assert kinds(pane) == ["document"]

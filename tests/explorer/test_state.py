@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lhexplore.errors import SettingError, SnapshotError, UnknownLayerError, UnknownSnapshotError
+from lhexplore.explorer.places import place
 from lhexplore.explorer.state import (
     Known,
     Request,
@@ -15,7 +16,6 @@ from lhexplore.explorer.state import (
     find_entry,
     find_snapshot,
     nearest_first,
-    place,
     requests,
     shown,
     words,
