@@ -33,6 +33,13 @@ class Bar:
             self._stream.write("\n")
             self._stream.flush()
 
+    def say(self, words: str) -> None:
+        """Write a line below the bar; nothing for no words."""
+        if words:
+            self._stream.write(("\n" if self._live and self._length else "") + words + "\n")
+            self._length = 0
+            self._stream.flush()
+
     def show(self, progress: Progress, *, final: bool = False) -> None:
         """Draw it, at most ten times a second (live) or once per tenth of the work (log), and at the end."""
         now = time.monotonic()

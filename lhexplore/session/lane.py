@@ -4,7 +4,6 @@ Whoever computes takes the lane for one product and gives it back, so a person's
 products of a long job, and closing a generator stops the work within one product.
 """
 
-import math
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 
 from ..curvature import Batches, Layer, LayerHessian, Replica, measure
-from ..errors import ClosedError, NondeterministicError
+from ..errors import ClosedError, NondeterministicError, SnapshotError
 from ..snapshots import Snapshot
 from ..spectrum import Step
 from .request import Request
@@ -34,7 +33,6 @@ class Lane:
         self._replicas: dict[str, Replica] = {}
         self._loaded: dict[str, str] = {}  # split -> label of the weights in its copy
         self._lock = threading.RLock()
-        self._product = math.nan
         self._checked: dict[str, str] = {}  # split -> the numbers of the self-check
         self._doubts: dict[str, tuple[str, ...]] = {}  # split -> what the self-check found, in sentences
         self.closed = False
@@ -134,16 +132,22 @@ class Lane:
             return {"loss": replica.value(), **({} if accuracy is None else {"accuracy": accuracy})}
 
     def product_seconds(self, layer: Layer, snapshot: Snapshot) -> float:
-        """Seconds of one product with ``layer``; measured once, the first answer is kept."""
-        if math.isnan(self._product):
-            with self.at("data", snapshot) as replica:
-                op = LayerHessian(replica, layer)
-                vector = torch.ones(op.size, dtype=op.dtype, device=op.device)
-                op.matvec(vector)  # builds the graph, which all later products share
-                began = time.perf_counter()
-                op.matvec(vector)
-                self._product = time.perf_counter() - began
-        return self._product
+        """Seconds of one product with ``layer``, without the graph that all its products share."""
+        with self.at("data", snapshot) as replica:
+            op = LayerHessian(replica, layer)
+            vector = torch.ones(op.size, dtype=op.dtype, device=op.device)
+            op.matvec(vector)
+            began = time.perf_counter()
+            op.matvec(vector)
+            return time.perf_counter() - began
+
+    def fits(self, snapshot: Snapshot) -> bool:
+        """Whether the weights of ``snapshot`` can be read and fit the model; if not, its row says why."""
+        try:
+            with self.at("data", snapshot):
+                return True
+        except SnapshotError:
+            return False
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until no product is under way."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import replace
@@ -111,7 +111,7 @@ class Session:
             )
         self._keys: dict[Request, str] = {}
         self._pace: dict[tuple[str | None, str], float] = {}  # (layer, method) -> seconds a product took
-        self._product = math.nan  # seconds of a product with the whole network, once measured
+        self._product: dict[str | None, float] = {}  # layer -> seconds of one product, once measured
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
         self._pending: WeakSet[Waitable] = WeakSet()
         self._failures: dict[tuple[str | None, str], str] = {}
@@ -141,7 +141,8 @@ class Session:
     @property
     def notices(self) -> tuple[str, ...]:
         """What the person should know about data, model and cache, in sentences."""
-        return (*self._data["data"].notes, *self._lane.replica.notes, *self._store.notices)
+        found = (self._data["data"].notes, self._lane.replica.notes, self._snapshots.notes, self._store.notices)
+        return tuple(dict.fromkeys(notice for notices in found for notice in notices))
 
     @property
     def description(self) -> str:
@@ -228,6 +229,7 @@ class Session:
             finally:
                 if progress:
                     bar.show(job.progress, final=True)
+                    bar.say(self._left_out(snapshots))
 
     def start(
         self,
@@ -267,11 +269,12 @@ class Session:
     ) -> Table:
         """Say what would be computed: method, products, seconds, bytes, and what is cached already.
 
-        Times one product with the whole network on the frozen data, nothing more.
+        Times one product with each block on the frozen data, nothing more.
         """
         self._open()
-        self.calibrate()
-        return tables.plan(self, self._grid(layers, snapshots))
+        wanted = self._grid(layers, snapshots)
+        self.calibrate(wanted)
+        return tables.plan(self, wanted)
 
     def check(self) -> Table:
         """One tiny pass over the model: what will work, what will not and why, and what all of it will cost."""
@@ -434,9 +437,17 @@ class Session:
         if spectrum.products:
             self._pace[request.layer, self.choice(request).method] = spectrum.seconds / spectrum.products
 
+    def _left_out(self, snapshots: Which) -> str:
+        """What a table would show as missing, in a sentence; empty where nothing is."""
+        bad = [row for row in rows(self._snapshots, snapshots) if row.status != "ok"]
+        words = [f"snapshot {row.label} was left out: {row.reason}" for row in bad]
+        words += [f"{layer or WHOLE} at {label} failed: {reason}" for (layer, label), reason in self._failures.items()]
+        more = f" ({len(words) - 2} more; see summary())" if len(words) > 2 else ""
+        return "; ".join(words[:2]) + more
+
     def _first_usable(self) -> Snapshot:
         for snapshot in reversed(self._snapshots):
-            if snapshot.status == "ok":
+            if snapshot.status == "ok" and self._lane.fits(snapshot):
                 return snapshot
         reasons = "; ".join(f"{s.label}: {s.reason}" for s in list(self._snapshots)[:3])
         raise SnapshotError(f"None of the {len(self._snapshots)} snapshots can be used ({reasons}).")
@@ -454,12 +465,15 @@ class Session:
         choice = self.choice(request)
         pace = self._pace.get((request.layer, choice.method))
         if pace is None:
-            pace = self._product * (BATCHED_COLUMN if choice.method == "dense" else 1)
+            pace = self._product.get(request.layer, math.nan) * (BATCHED_COLUMN if choice.method == "dense" else 1)
         return pace * choice.products
 
-    def calibrate(self) -> None:
-        """Time one product with the whole network, unless that was done: what predictions rest on at first."""
-        self._product = self._lane.product_seconds(self._layer(None), self._first_usable())
+    def calibrate(self, wanted: Sequence[Request]) -> None:
+        """Time one product with each wanted block that was never computed: what predictions rest on at first."""
+        snapshot = self._first_usable()
+        for name in {request.layer for request in wanted if not self.cached_request(request)}:
+            if name not in self._product:
+                self._product[name] = self._lane.product_seconds(self._layer(name), snapshot)
 
     def _fill(self, wanted: list[Request]) -> Iterator[Progress]:
         began, first = time.perf_counter(), None

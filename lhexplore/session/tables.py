@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..diagnosis import Diagnosis
 from ..spectrum import Spectrum
 from .request import Request
 from .table import Table
@@ -87,35 +88,42 @@ def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], 
             else:
                 spectrum = session.cached(name, snapshot.label)
                 assert spectrum is not None  # noqa: S101  known_diagnosis was made from it
-                yield {**row, "status": "ok", "reason": reason, **_measured(spectrum), **_read(found), **losses}
+                yield {
+                    **row,
+                    "status": "ok",
+                    **_measured(spectrum),
+                    **_read(found, spectrum),
+                    **losses,
+                    "reason": reason,
+                }
 
 
 def _measured(s: Spectrum) -> dict[str, Any]:
     return {
-        "method": s.method,
-        "exact": s.exact,
         "lambda_max": s.largest,
         "lambda_min": s.smallest,
         "error": s.error,
         "trace": s.trace,
         "trace_stderr": s.trace_stderr,
-        "zero_band": s.zero_band,
     }
 
 
-def _read(found: Any) -> dict[str, Any]:
+def _read(found: Diagnosis, s: Spectrum) -> dict[str, Any]:
     hesd = found.hesd
     return {
         "hesd": hesd.word,
+        "ct": hesd.ct,
+        "findings": "; ".join(finding.title for finding in found.findings),
+        "method": s.method,
+        "exact": s.exact,
+        "zero_band": s.zero_band,
         "hesd_type": hesd.type,
         "quasi_singular": hesd.quasi_singular,
-        "ct": hesd.ct,
         "ct_low": hesd.interval[0],
         "ct_high": hesd.interval[1],
         "re": hesd.re,
         "kh": hesd.kh,
         "kh_basis": hesd.kh_basis,
-        "findings": "; ".join(finding.title for finding in found.findings),
         **{name: value for name, value in found.metrics.items() if name not in ("trace", "lambda_max", "lambda_min")},
     }
 
