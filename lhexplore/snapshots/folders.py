@@ -12,6 +12,7 @@ from ..errors import FormatError, IncompleteFileError, SnapshotError, UnsafeFile
 from . import formats
 from .contents import Contents, Look
 from .idioms import as_step, number
+from .paths import kind
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 SINGLE = ("model.safetensors", "pytorch_model.bin")
@@ -89,11 +90,22 @@ def items_in(folder: Path) -> tuple[list[Item], list[tuple[str, str]]]:
             if item:
                 items.append(item)
         elif entry.suffix.lower() in formats.SUFFIXES:
-            if _COMPANION.search(entry.name):
+            special = _special(entry)
+            if special:
+                passed.append((entry.name, f"{special}, not a file; never opened"))
+            elif _COMPANION.search(entry.name):
                 passed.append((entry.name, "written beside the weights by a training framework; never opened"))
             else:
                 items.append(Item(entry, entry))
     return items, passed
+
+
+def _special(entry: Path) -> str:
+    """Name what is neither file nor folder; an empty text for a file, and for what its row will tell is unreadable."""
+    try:
+        return "" if entry.is_file() else kind(entry.stat().st_mode)
+    except OSError:
+        return ""
 
 
 def item_of(path: Path) -> Item:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import FormatError, IncompleteFileError, SnapshotError
 from . import safetensors_file, torch_file
 from .contents import Contents, Look
+from .paths import refuse_special
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")  # where files are looked for, nothing more
 RECENT = 60.0  # seconds; an incomplete file that was written to this recently may still be growing
@@ -30,9 +31,10 @@ def identify(path: Path) -> str:
     """Name the format: ``"safetensors"`` or ``"torch"``.
 
     Raises:
-        FormatError: something else, by name where it is known.
+        FormatError: something else, by name where it is known; what is no regular file is not opened.
         IncompleteFileError: nothing, or only zeros.
     """
+    refuse_special(path, path.stat().st_mode)
     with path.open("rb") as file:
         start = file.read(_START)
     name = path.name

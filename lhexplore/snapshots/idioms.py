@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import FormatError
 from .contents import Contents
@@ -95,6 +95,32 @@ def is_state(value: object) -> TypeGuard[Mapping[str, Any]]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         return False
     return any(map(_is_weight, value.values())) and not any(isinstance(v, Mapping) for v in value.values())
+
+
+def is_series(source: Mapping[Any, Any]) -> bool:
+    """Whether a dictionary holds one snapshot per entry, and is not one checkpoint with fields beside its weights.
+
+    Where some entries hold weights and others do not, it is a checkpoint only if a usual name says so, or if all the
+    others are step, epoch or metrics: else an entry without weights is a mistake, which is to be named.
+    """
+    if not source:
+        return False
+    if all(isinstance(value, Mapping | nn.Module) for value in source.values()):
+        return True
+    if any(name in source for name in (*WEIGHT_KEYS, *AVERAGED_KEYS)):
+        return False
+    others = {key: value for key, value in source.items() if not _holds_weights(value)}
+    return len(others) < len(source) and not all(map(_is_field, others, others.values()))
+
+
+def _holds_weights(value: object) -> bool:
+    return isinstance(value, nn.Module) or _state_in(value) is not None
+
+
+def _is_field(name: object, value: object) -> bool:
+    if not isinstance(name, str) or number(value) is None:
+        return False
+    return name in (*STEP_KEYS, *EPOCH_KEYS) or bool(_METRIC.search(name))
 
 
 _REMEDY = (

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
-from ..errors import FormatError, UnsupportedError
+from ..errors import FormatError, SettingError, UnsupportedError
 from . import names
 from .contents import Contents, Look
 from .fit import unwrapped
-from .idioms import contents_of
+from .idioms import as_step, contents_of, number
 from .snapshot import Snapshot
 
 
@@ -47,16 +48,23 @@ def held_all(states: Iterable[tuple[object, object]], *, numbers_are_steps: bool
 
     Raises:
         FormatError: one of them is not a state_dict.
+        SettingError: two labels read alike, such as 1 and "1".
     """
-    rows = []
+    rows: list[Snapshot] = []
+    given: dict[str, object] = {}
     for label, state in states:
+        if str(label) in given:
+            raise SettingError(
+                f"The keys {given[str(label)]!r} and {label!r} would both be the label {str(label)!r}. Rename one."
+            )
+        given[str(label)] = label
         plain = unwrapped(state).state_dict() if isinstance(state, nn.Module) else state
         if not isinstance(plain, Mapping):
             raise FormatError(
                 f"Snapshot {label!r} should be a state_dict (names to tensors), got {type(plain).__name__}. Hand over "
                 "model.state_dict()."
             )
-        step = label if numbers_are_steps and isinstance(label, int) and label >= 0 else None
+        step = as_step(number(label)) if numbers_are_steps and isinstance(label, int | np.integer) else None
         rows.append(held(str(label), plain, step=step))
     return rows
 

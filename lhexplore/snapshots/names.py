@@ -69,9 +69,13 @@ def checked(pattern: str | re.Pattern[str] | None) -> re.Pattern[str] | None:
     if pattern is None:
         return None
     try:
-        compiled = re.compile(pattern)
+        compiled: re.Pattern[str] | None = re.compile(pattern)
     except re.error as error:
         raise SettingError(f"pattern must be a regular expression, got {pattern!r}: {error}.") from error
+    except TypeError:
+        compiled = None
+    if compiled is None or isinstance(compiled.pattern, bytes):
+        raise SettingError(f"pattern must be a regular expression of text, got {pattern!r}.")
     if not {"step", "epoch"} & compiled.groupindex.keys():
         raise SettingError(
             f"pattern needs a group named step or epoch, for example r'it(?P<step>\\d+)', got {compiled.pattern!r}."

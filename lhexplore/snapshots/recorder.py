@@ -22,10 +22,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..digests import ALGORITHM, digest_tensors
-from ..errors import SettingError, SnapshotError, UnsupportedError
+from ..errors import ModelError, SettingError, SnapshotError, UnsupportedError
 from .contents import DIGEST
 from .fit import unwrapped
 from .idioms import number
+from .paths import usable
 from .safetensors_file import ALIASES, RUN, encode_metrics
 
 Schedule = str | Callable[[int], bool] | Collection[int]
@@ -35,7 +36,7 @@ _STALE = 86_400.0  # seconds after which a temporary file cannot belong to a liv
 
 
 def record(
-    model: nn.Module, path: str | Path, *, every: int | None = None, schedule: Schedule | None = None
+    model: nn.Module, path: str | os.PathLike[str], *, every: int | None = None, schedule: Schedule | None = None
 ) -> "Recorder":
     """Record snapshots of ``model`` into the folder ``path`` while you train.
 
@@ -47,7 +48,8 @@ def record(
             list of steps. Use ``every`` or ``schedule``, not both.
 
     Raises:
-        SettingError: no steps could ever be due.
+        ModelError: ``model`` is no ``torch.nn.Module``.
+        SettingError: no steps could ever be due, or ``path`` is no path.
         SnapshotError: the folder cannot be written.
 
     Example:
@@ -65,8 +67,10 @@ class Recorder:
     As a context manager it also records the last step it was told about, due or not, when the block ends well.
     """
 
-    def __init__(self, model: nn.Module, path: str | Path, *, due: Callable[[int], bool]) -> None:
-        self.path = Path(path).expanduser()
+    def __init__(self, model: nn.Module, path: str | os.PathLike[str], *, due: Callable[[int], bool]) -> None:
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"Expected a torch.nn.Module to record, got {model!r:.80} ({type(model).__name__}).")
+        self.path = usable(path, "the folder to record into")
         self.written: list[Path] = []
         self._model, self._due = model, due
         self._run = secrets.token_hex(4)

@@ -86,6 +86,14 @@ class Snapshot:
         """Signs of the weights that are known without reading: a digest, checksums. One in common: equal weights."""
         return tuple(sign for sign in (self._digest and f"digest {self._digest}", self._look.checksums) if sign)
 
+    def called(self, label: str, aliases: tuple[str, ...] = ()) -> "Snapshot":
+        """The same snapshot under another label, to be read by itself."""
+        return Snapshot(label, self._read, look=self._look, path=self.path, aliases=aliases)
+
+    def comes_from(self, other: "Snapshot") -> bool:
+        """Whether one of the two is the other under another label."""
+        return self._read is other._read
+
     def load(self) -> dict[str, Tensor]:
         """Read the weights into memory of their own, on the CPU, and check them.
 

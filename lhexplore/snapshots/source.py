@@ -2,6 +2,7 @@
 
 import glob
 import operator
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -12,13 +13,19 @@ from ..errors import EmptyFolderError, SettingError, SnapshotError, UnknownSnaps
 from . import formats, names
 from .fit import unwrapped
 from .folders import is_checkpoint_folder, item_of, items_in
+from .idioms import is_series
+from .labels import labelled_apart
 from .listing import rows_of
 from .memory import held, held_all
+from .paths import usable
 from .snapshot import Snapshot
 
 
 class Snapshots(Sequence[Snapshot]):
     """Snapshots in the order of training. Ask by position, by label, or take a slice: ``snapshots[::10]``.
+
+    A whole number is always a position and a text always a label. Where two have one label, as when two runs are put
+    together, ``Snapshots([*a, *b])``, the later one is called ``"step-1 (2)"`` here, and ``notes`` says so.
 
     Attributes:
         where: where they come from, for messages.
@@ -33,10 +40,11 @@ class Snapshots(Sequence[Snapshot]):
         notes: tuple[str, ...] = (),
         passed_over: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        self._rows = tuple(snapshots)
-        self.where, self._notes, self.passed_over = where, notes, passed_over
-        if not self._rows:
+        given = _checked_rows(snapshots)
+        if not given:
             raise EmptyFolderError(f"Expected at least one snapshot from {where}, got none.")
+        self._rows, renamed = labelled_apart(given)
+        self.where, self._notes, self.passed_over = where, notes + renamed, passed_over
         self._positions = {alias: i for i, row in enumerate(self._rows) for alias in row.aliases}
         self._positions |= {row.label: i for i, row in enumerate(self._rows)}
 
@@ -49,6 +57,10 @@ class Snapshots(Sequence[Snapshot]):
                 (copied; whole numbers as keys are steps); a file, folder or glob; a list of files; or ready
                 ``Snapshots``.
             model: needed for None.
+
+        Raises:
+            SettingError: it is none of these, or two entries of a dictionary have one label.
+            SnapshotError: something in it cannot be used; the message names it.
         """
         if isinstance(source, Snapshots):
             return source
@@ -56,20 +68,20 @@ class Snapshots(Sequence[Snapshot]):
             if model is None:
                 raise SettingError("Snapshots of the live weights need the model, got None.")
             return cls([held("now", unwrapped(model).state_dict())], where="the live weights")
-        if isinstance(source, str | Path):
+        if isinstance(source, str | os.PathLike):
             return cls.from_files(source) if _is_glob(source) else cls.discover(source)
         if isinstance(source, nn.Module):
             return cls([held("now", unwrapped(source).state_dict())], where="the live weights")
         if isinstance(source, Mapping):
-            if all(isinstance(value, Mapping | nn.Module) for value in source.values()) and source:
+            if is_series(source):
                 return cls(held_all(source.items(), numbers_are_steps=True), where="a dictionary of state_dicts")
             return cls([held("given", source)], where="a state_dict")
-        if isinstance(source, Iterable):
+        if isinstance(source, Iterable) and not isinstance(source, bytes | bytearray | memoryview):
             given = list(source)
             if not given:
                 raise SettingError("snapshots is empty: expected at least one state_dict or file, got none.")
-            if all(isinstance(item, str | Path) for item in given):
-                return cls._from_paths([Path(item).expanduser() for item in given], where="a list of files")
+            if all(isinstance(item, str | os.PathLike) for item in given):
+                return cls._from_paths([usable(item) for item in given], where="a list of files")
             return cls(held_all(enumerate(given), numbers_are_steps=False), where="a list of state_dicts")
         raise SettingError(
             "snapshots must be None, a list or dictionary of state_dicts, a file, folder or glob, or Snapshots; got "
@@ -77,7 +89,9 @@ class Snapshots(Sequence[Snapshot]):
         )
 
     @classmethod
-    def discover(cls, path: str | Path, *, pattern: str | None = None, which: str | None = None) -> "Snapshots":
+    def discover(
+        cls, path: str | os.PathLike[str], *, pattern: str | None = None, which: str | None = None
+    ) -> "Snapshots":
         """List the checkpoints in a folder (or a single file), in the order of training. Tensors are not read.
 
         Args:
@@ -92,8 +106,9 @@ class Snapshots(Sequence[Snapshot]):
             EmptyFolderError: nothing there that could be a checkpoint.
             SnapshotError: two different checkpoints claim to be the same step.
         """
-        folder = _path(path).expanduser()
-        if not folder.exists():
+        folder = usable(path)
+        _check_entry(which)
+        if not _exists(folder):
             raise EmptyFolderError(_nothing_at(folder))
         if not folder.is_dir() or is_checkpoint_folder(folder):
             return cls._from_paths([folder], where=repr(str(path)), pattern=pattern, which=which)
@@ -107,7 +122,9 @@ class Snapshots(Sequence[Snapshot]):
         return cls(rows, where=repr(str(path)), notes=notes, passed_over=tuple(passed))
 
     @classmethod
-    def from_files(cls, files: str | Path, *, pattern: str | None = None, which: str | None = None) -> "Snapshots":
+    def from_files(
+        cls, files: str | os.PathLike[str], *, pattern: str | None = None, which: str | None = None
+    ) -> "Snapshots":
         r"""List the files that a glob matches, in the order of training.
 
         Args:
@@ -118,7 +135,8 @@ class Snapshots(Sequence[Snapshot]):
         Raises:
             EmptyFolderError: nothing matches.
         """
-        wanted = str(_path(files).expanduser())
+        wanted = str(usable(files))
+        _check_entry(which)
         found = [Path(name) for name in sorted(glob.glob(wanted, recursive=True))]  # noqa: PTH207 - absolute patterns too
         if not found:
             raise EmptyFolderError(
@@ -135,7 +153,7 @@ class Snapshots(Sequence[Snapshot]):
         cls, paths: list[Path], *, where: str, pattern: str | None = None, which: str | None = None
     ) -> "Snapshots":
         for path in paths:
-            if not path.exists():
+            if not _exists(path):
                 raise EmptyFolderError(_nothing_at(path))
         rows, notes = rows_of([item_of(path) for path in paths], None, names.checked(pattern), which, ordered=True)
         return cls(rows, where=where, notes=notes)
@@ -187,7 +205,7 @@ class Snapshots(Sequence[Snapshot]):
 
     def _position(self, value: object) -> int:
         if isinstance(value, Snapshot):
-            return self._position(value.label)
+            return self._place(value)
         if isinstance(value, str):
             if value in self._positions:
                 return self._positions[value]
@@ -206,6 +224,16 @@ class Snapshots(Sequence[Snapshot]):
                 f"{hint}"
             )
         return position % len(self)
+
+    def _place(self, snapshot: Snapshot) -> int:
+        """Where this very snapshot is, or else the one that was made of the same file under the same label."""
+        if snapshot in self._rows:
+            return self._rows.index(snapshot)
+        read_from = (snapshot.path, snapshot.label)
+        for i, row in enumerate(self._rows):
+            if row.comes_from(snapshot) or (row.path is not None and (row.path, row.label) == read_from):
+                return i
+        raise UnknownSnapshotError(f"{snapshot!r} is not among the snapshots from {self.where}.")
 
     def _near(self, label: str) -> str:
         digits = "".join(filter(str.isdecimal, label))
@@ -236,15 +264,33 @@ class Snapshots(Sequence[Snapshot]):
         return f"Snapshots({len(self)} from {self.where}: {ends}{f'; {faulty} not usable' if faulty else ''})"
 
 
-def _path(given: object) -> Path:
-    if not isinstance(given, str | Path):
-        raise SettingError(f"Expected a path or a glob, got {given!r} ({type(given).__name__}).")
-    return Path(given)
+def _checked_rows(snapshots: object) -> tuple[Snapshot, ...]:
+    rows = tuple(snapshots) if isinstance(snapshots, Iterable) and not isinstance(snapshots, str) else (snapshots,)
+    odd = next((row for row in rows if not isinstance(row, Snapshot)), None)
+    if odd is not None or snapshots is None:
+        raise SettingError(
+            f"Snapshots(…) puts ready snapshots in a row, got {type(odd).__name__}. Use Snapshots.discover(folder), "
+            "Snapshots.from_files(glob), or Snapshots.of(…) for state_dicts."
+        )
+    return rows
 
 
-def _is_glob(source: str | Path) -> bool:
+def _check_entry(which: object) -> None:
+    if not isinstance(which, str | None):
+        raise SettingError(f"which must be the name of the entry that holds the weights, or None; got {which!r}.")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # longer than a name can be, or behind a closed folder
+        return False
+
+
+def _is_glob(source: str | os.PathLike[str]) -> bool:
     """Whether it has to be a pattern: brackets occur in real names too."""
-    return glob.has_magic(str(source)) and not Path(source).expanduser().exists()
+    path = usable(source)
+    return glob.has_magic(str(path)) and not _exists(path)
 
 
 def _fixed_part(wanted: str) -> Path:

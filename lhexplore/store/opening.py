@@ -16,8 +16,8 @@ def open_store(cache: bool | str | Path | Store = True) -> Store:
     """Open the store that ``cache`` names.
 
     Args:
-        cache: True for the folder in the environment variable ``LHEXPLORE_CACHE``, else the user's cache folder; a
-            path; False for memory alone, with nothing written; or a ready store.
+        cache: True for the folder in the environment variable ``LHEXPLORE_CACHE``, or where that is unset or blank the
+            user's cache folder; a path; False for memory alone, with nothing written; or a ready store.
 
     Raises:
         StoreError: a folder that was named, by argument or variable, cannot be used. If the user's cache folder
@@ -26,7 +26,7 @@ def open_store(cache: bool | str | Path | Store = True) -> Store:
     if cache is False:
         return MemoryStore()
     if cache is True:
-        named = os.environ.get(VARIABLE)
+        named = os.environ.get(VARIABLE, "").strip()  # "export VARIABLE=' '" names no folder
         return DirectoryStore(named) if named else _in_user_cache()
     if isinstance(cache, str | Path):
         if not str(cache).strip():

@@ -21,7 +21,7 @@ from torch import nn
 
 import lhexplore.snapshots.recorder as recorder_module
 from lhexplore.digests import digest_tensors
-from lhexplore.errors import SettingError, SnapshotError, UnsupportedError
+from lhexplore.errors import ModelError, SettingError, SnapshotError, UnsupportedError
 from lhexplore.snapshots import Snapshots, record
 
 
@@ -204,6 +204,19 @@ def test_values_that_make_no_sense_are_refused(arguments, said, model, tmp_path)
     with pytest.raises(SettingError, match=said):
         record(model, tmp_path, every=1).step(**arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("odd", [5, None, {"w": torch.ones(1)}, nn.Linear])
+def test_what_is_no_model_is_refused(odd, tmp_path):
+    with pytest.raises(ModelError, match=r"Expected a torch\.nn\.Module"):
+        record(odd, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("path", [5, None, "", "  ", b"run", "a\0b"])
+def test_what_is_no_path_is_refused(path, model):
+    with pytest.raises(SettingError, match="Expected the folder to record into, got"):
+        record(model, path)
 
 
 def test_a_folder_that_cannot_be_one_is_told_before_training(model, tmp_path):

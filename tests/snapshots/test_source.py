@@ -1,6 +1,7 @@
 """A series of snapshots from whatever a person has: order, labels, steps, aliases, and rows for what cannot be used."""
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -104,6 +105,24 @@ def test_ready_snapshots_pass_through(state):
     assert Snapshots.of(snapshots) is snapshots
 
 
+def test_keys_that_read_alike_are_refused(state):
+    with pytest.raises(SettingError, match=r"The keys 1 and '1' would both be the label '1'"):
+        Snapshots.of({1: state, "1": shifted(state, 1)})
+
+
+@pytest.mark.parametrize("late", [None, "x.pt", 5, [1]])
+def test_an_entry_without_weights_is_named_and_does_not_vanish(late, state, model):
+    for early in (state, model, {"state_dict": state}):
+        with pytest.raises(FormatError, match=r"Snapshot 'late' should be a state_dict .*got"):
+            Snapshots.of({"early": early, "late": late})
+
+
+def test_fields_beside_the_weights_still_make_one_checkpoint(state):
+    one = Snapshots.of({"generator": state, "epoch": 3, "val_loss": 0.5})
+    assert (len(one), one[0].epoch, one[0].metrics) == (1, 3.0, {"val_loss": 0.5})
+    assert len(Snapshots.of({"model": state, "scheduler": None, "note": "x"})) == 1
+
+
 # --- asking --------------------------------------------------------------------------------------------------------
 
 
@@ -141,6 +160,59 @@ def test_snapshots_are_asked_for_by_place_label_or_slice(series):
 def test_an_unknown_snapshot_is_explained(series, asked, said):
     with pytest.raises(UnknownSnapshotError, match=said):
         series[asked]
+
+
+def test_every_row_keeps_a_label_of_its_own_when_series_are_joined(state):
+    a = Snapshots.of({"step-1": state, "step-2": shifted(state, 1)})
+    b = Snapshots.of({"step-1": shifted(state, 2), "step-1 (2)": shifted(state, 3)})
+    joined = Snapshots([*a, *b])
+    assert joined.labels == ("step-1", "step-2", "step-1 (3)", "step-1 (2)")
+    assert "2 snapshots have the label 'step-1': one is 'step-1 (3)' here" in joined.notes
+    for i, label in enumerate(joined.labels):
+        assert joined.index(i) == joined.index(label) == joined.index(joined[i]) == i
+        assert_same(joined[label].load(), shifted(state, i))
+    assert [joined.index(row) for row in (*a, *b)] == [0, 1, 2, 3]
+    assert b.labels == ("step-1", "step-1 (2)")  # the series themselves are left alone
+    assert joined[2:].labels == ("step-1 (3)", "step-1 (2)")
+
+
+def test_one_snapshot_twice_is_two_rows(state):
+    (row,) = Snapshots.of([state])
+    twice = Snapshots([row, row])
+    assert twice.labels == ("0", "0 (2)")
+    assert [twice.index(one) for one in twice] == [0, 1]
+
+
+def test_aliases_that_meet_are_told_apart_and_never_hide_a_label(state, tmp_path):
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
+        torch.save(state, tmp_path / run / "step-1.pt")
+        os.link(tmp_path / run / "step-1.pt", tmp_path / run / "last.pt")
+    a, b = (Snapshots.discover(tmp_path / run) for run in ("a", "b"))
+    joined = Snapshots([*a, *b, *Snapshots.of({"last": shifted(state, 1)})])
+    assert joined.labels == ("step-1", "step-1 (2)", "last")
+    assert [row.aliases for row in joined] == [("last (2)",), ("last (3)",), ()]
+    assert joined.index("last") == 2
+    assert str(tmp_path / "b" / "step-1.pt") in joined.notes[0]
+
+
+def test_numbers_are_positions_and_texts_are_labels(state):
+    snapshots = Snapshots.of({"-1": state, "1": shifted(state, 1), "0": shifted(state, 2)})
+    assert [snapshots.index(i) for i in (-1, 0, 1)] == [2, 0, 1]
+    assert [snapshots.index(label) for label in ("-1", "0", "1")] == [0, 2, 1]
+
+
+def test_a_snapshot_of_elsewhere_is_not_taken_for_one_of_here(state, series, tmp_path):
+    with pytest.raises(UnknownSnapshotError, match="not among the snapshots"):
+        series[Snapshots.of({"step-1": state})[0]]
+    again = Snapshots.discover(tmp_path)
+    assert series[again["step-8"]] is series["step-8"]
+
+
+@pytest.mark.parametrize("given", ["runs/a", 5, None, [1], [{"w": torch.ones(1)}]])
+def test_only_ready_snapshots_are_put_in_a_row(given):
+    with pytest.raises(SettingError, match=r"Snapshots\.discover"):
+        Snapshots(given)
 
 
 # --- listing -------------------------------------------------------------------------------------------------------
@@ -301,6 +373,63 @@ def test_a_path_to_nothing_says_what_is_there_instead(wanted, tmp_path):
         Snapshots.of(str(tmp_path / wanted))
     with pytest.raises(EmptyFolderError, match=r"nothing at|No file matches"):
         Snapshots.of([tmp_path / wanted] if "*" not in wanted else str(tmp_path / wanted))
+
+
+@pytest.mark.parametrize("read", [Snapshots.of, Snapshots.discover, Snapshots.from_files])
+@pytest.mark.parametrize("path", ["", "  ", "a\0b", b"x", "~no-such-user-here/x"])
+def test_what_cannot_be_a_path_is_refused(read, path):
+    with pytest.raises(SettingError, match=r"Expected a path|snapshots must be"):
+        read(path)
+    if isinstance(path, str):
+        with pytest.raises(SettingError, match="Expected a path"):
+            Snapshots.of([path, path])
+
+
+def test_paths_of_other_libraries_and_names_too_long(state, tmp_path):
+    class Named(os.PathLike):
+        def __fspath__(self):
+            return str(tmp_path)
+
+    torch.save(state, tmp_path / "a.pt")
+    assert Snapshots.of(Named()).labels == Snapshots.discover(Named()).labels == ("a",)
+    with pytest.raises(EmptyFolderError, match="nothing at"):
+        Snapshots.discover("x" * 5000)
+
+
+@pytest.mark.parametrize("settings", [{"pattern": 5}, {"pattern": b"(?P<step>x)"}, {"which": 5}, {"which": ["ema"]}])
+def test_senseless_settings_of_a_listing_are_refused(settings, state, tmp_path):
+    torch.save(state, tmp_path / "a.pt")
+    for read, path in ((Snapshots.discover, tmp_path), (Snapshots.from_files, tmp_path / "*.pt")):
+        with pytest.raises(SettingError, match=r"pattern|which"):
+            read(path, **settings)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.timeout(20)
+def test_pipes_sockets_and_devices_are_never_opened(state, tmp_path):
+    """Opening a named pipe would wait for a writer, for ever."""
+    torch.save(state, tmp_path / "step-1.pt")
+    os.mkfifo(tmp_path / "step-2.pt")
+    (tmp_path / "step-3.pt").symlink_to("/dev/zero")
+    (tmp_path / "step-4.pt").symlink_to(tmp_path / "nowhere")
+    with socket.socket(socket.AF_UNIX) as server:
+        here = Path.cwd()
+        os.chdir(tmp_path)  # the address of a socket has to be short
+        try:
+            server.bind("step-5.pt")
+        finally:
+            os.chdir(here)
+        snapshots = Snapshots.discover(tmp_path)
+    assert [(row.label, row.status) for row in snapshots] == [("step-1", "ok"), ("step-4", "unreadable")]
+    assert dict(snapshots.passed_over) == {
+        "step-2.pt": "a named pipe, not a file; never opened",
+        "step-3.pt": "a device, not a file; never opened",
+        "step-5.pt": "a socket, not a file; never opened",
+    }
+    for named in (Snapshots.of(tmp_path / "step-2.pt"), Snapshots.from_files(tmp_path / "step-[2]*")):
+        assert [row.status for row in named] == ["format"]
+        with pytest.raises(FormatError, match=r"'step-2\.pt' is a named pipe"):
+            named[0].load()
 
 
 def test_listing_is_cheap(state, tmp_path, monkeypatch):

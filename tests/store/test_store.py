@@ -388,6 +388,14 @@ def test_the_variable_overrules_it(home, tmp_path, monkeypatch):
     assert not home.exists()
 
 
+@pytest.mark.parametrize("blank", ["", "  ", "\t"])
+def test_a_blank_variable_is_an_unset_one(blank, home, tmp_path, monkeypatch):
+    monkeypatch.setenv("LHEXPLORE_CACHE", blank)
+    monkeypatch.chdir(tmp_path)
+    assert home in open_store(True).path.parents
+    assert [entry.name for entry in tmp_path.iterdir()] == ["home"]
+
+
 def test_a_path_is_a_folder_and_home_is_understood(home, tmp_path):
     assert open_store(str(tmp_path / "a" / "b")).path.is_dir()
     assert open_store("~/c").path == home / "c"
