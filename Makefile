@@ -12,7 +12,7 @@ help:
 	@echo 'make test    run every test: units, properties, notebooks, browser'
 	@echo 'make lint    check style, types and the direction of imports'
 	@echo 'make bench   measure import time, memory and the slider against their goals'
-	@echo 'make clean   remove .venv and what the tools left behind; results in your cache folder stay'
+	@echo 'make clean   remove .venv, demo/ and what the tools left behind; results in your cache folder stay'
 
 demo: .venv/.installed-demo
 	.venv/bin/python -m lhexplore demo
@@ -33,7 +33,7 @@ bench: .venv/.installed-test
 	.venv/bin/python benchmarks/scrub.py
 
 clean:
-	rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf .venv demo .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build dist
 
 # Installed once for each extra; again when the settings or the versions change.
 .venv/.installed-%: pyproject.toml constraints.txt | .venv/bin/pip

@@ -62,7 +62,9 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     demo.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     demo.add_argument("--device", default="cpu", help="cpu, cuda, auto, … (default: %(default)s)")
     demo.add_argument("--cache", metavar="FOLDER", default=True, help="instead of your cache folder")
-    demo.add_argument("--report", metavar="FILE", type=Path, default=Path("demo/report.html"), help="%(default)s")
+    demo.add_argument(
+        "--report", metavar="FILE", type=Path, default=Path("demo/report.html"), help="default: %(default)s"
+    )
     demo.add_argument("--no-lab", action="store_true", help="stop before JupyterLab")
     demo.set_defaults(run=_demo)
 
@@ -90,7 +92,9 @@ def _add_compute(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     report = commands.add_parser("report", help="write what is computed as one HTML file with a slider")
     report.add_argument("script", type=Path, help=SCRIPT)
-    report.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="%(default)s")
+    report.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="default: %(default)s"
+    )
     report.set_defaults(run=_report)
 
 

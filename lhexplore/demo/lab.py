@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,22 +34,25 @@ def command(notebook: Path, *, screen: bool) -> list[str]:
 def open_lab(notebook: Path) -> int:
     """Start JupyterLab on ``notebook``, say where it is and how to stop it, and wait until it is stopped."""
     screen = has_screen()
-    server = subprocess.Popen(command(notebook, screen=screen))  # noqa: S603  our own words and path
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for JupyterLab, which gets it too
-    try:
-        address = _address(server, notebook)
-        if address is not None:
-            what = "opens in your browser" if screen else "No screen here. Open this address in a browser"
-            print(
-                f"\nJupyterLab {what}:" if screen else f"\n{what}:", f"    {address}", "Stop it with Ctrl-C.", sep="\n"
-            )
-            sys.stdout.flush()
-        code = server.wait()
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if server.poll() is None:
-            server.terminate()
-            server.wait()
+    with tempfile.TemporaryFile("w+") as said:  # JupyterLab's own words, shown only if it fails
+        server = subprocess.Popen(command(notebook, screen=screen), stderr=said)  # noqa: S603  our own words and path
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for JupyterLab, which gets it too
+        try:
+            address = _address(server, notebook)
+            if address is not None:
+                what = (
+                    "JupyterLab opens in your browser:" if screen else "No screen here. Open this address in a browser:"
+                )
+                print(f"\n{what}", f"    {address}", "Stop it with Ctrl-C.", sep="\n", flush=True)
+            code = server.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
+            if server.poll() is None:
+                server.terminate()
+                server.wait()
+        if address is None:
+            said.seek(0)
+            print(said.read(), file=sys.stderr)
     return 0 if address is not None and code in (0, -signal.SIGINT, -signal.SIGTERM) else 1
 
 

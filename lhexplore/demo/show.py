@@ -6,7 +6,6 @@ from typing import Any
 
 from ..session import Session
 from ..session.table import Table
-from ..spectrum import Spectrum
 from .lab import open_lab
 from .ready import digits
 
@@ -25,6 +24,10 @@ def show(*, report: Path, lab: bool, **settings: Any) -> int:
         session.compute([*blocks, None])
         print(f"\nAt the last snapshot, {session.snapshots[-1].label}:\n")
         print(table(session, blocks))
+        print(
+            "\nFindings are rules of thumb. At the end of this training the network fits its images almost perfectly, and"
+        )
+        print("curvature collapses with the loss; the slider shows how it rose and fell on the way.")
         written = session.report(report)
     print(f"\nThe report, with its slider: {written} (any browser, no network needed)")
     print(f"All of it took {time.perf_counter() - began:.0f} s.", flush=True)
@@ -64,14 +67,15 @@ def _row(session: Session, block: str | None) -> dict[str, Any]:
     return {
         "layer": block or WHOLE,
         "size": last.size,
-        "λmax": _with_error(last),
+        "λmax": _plus_minus(last.largest, last.error),
         "highest λmax": f"{peak.largest:.3g} at step {when.step}",
-        "trace": last.trace,
+        "trace": _plus_minus(last.trace, 2 * last.trace_stderr),
         "method": "exact" if last.exact else last.method,
         "HESD": found.hesd.word,
         "findings": "; ".join(finding.title for finding in found.findings) or None,
     }
 
 
-def _with_error(spectrum: Spectrum) -> str:
-    return f"{spectrum.largest:.4g}" if spectrum.exact else f"{spectrum.largest:.4g} ± {spectrum.error:.1g}"
+def _plus_minus(value: float, error: float) -> str:
+    """A value with its error, unless that lies below the digits shown."""
+    return f"{value:.4g} ± {error:.2g}" if error >= 5e-5 * abs(value) > 0 else f"{value:.4g}"
