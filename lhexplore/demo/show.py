@@ -24,10 +24,8 @@ def show(*, report: Path, lab: bool, **settings: Any) -> int:
         session.compute([*blocks, None])
         print(f"\nAt the last snapshot, {session.snapshots[-1].label}:\n")
         print(table(session, blocks))
-        print(
-            "\nFindings are rules of thumb. At the end of this training the network fits its images almost perfectly, and"
-        )
-        print("curvature collapses with the loss; the slider shows how it rose and fell on the way.")
+        print("\nFindings are rules of thumb. At its end this training fits the images almost perfectly, and curvature")
+        print("collapses with the loss; the slider shows how it rose and fell on the way.")
         written = session.report(report)
     print(f"\nThe report, with its slider: {written} (any browser, no network needed)")
     print(f"All of it took {time.perf_counter() - began:.0f} s.", flush=True)
