@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from ..digests import digest_json, digest_tensors
-from ..errors import DataError, EmptyDataError, SettingError, whole_number
-from .states import forked_states
-from .trees import count_examples, cut, describe, leaves, tensors, tree_map
+from ..errors import DataError, EmptyDataError, LhexploreError, SettingError, whole_number
+from .states import check_seed, forked_states
+from .trees import count_examples, cut, describe, first_line, leaves, tensors, tree_map
 
 IGNORED_LABEL = -100  # torch's default ignore_index
 # Data without a length may have no end; past either of these an answer is due.
@@ -42,7 +42,7 @@ class Batches:
         return len(self.batches)
 
 
-def freeze(data: Any, *, samples: Any = 512, weight: Any = "samples", seed: int = 0) -> Batches:
+def freeze(data: Any, *, samples: Any = 512, weight: Any = "samples", seed: Any = 0) -> Batches:
     """Read ``data`` once and keep up to ``samples`` examples; the global random states stay bit for bit.
 
     Args:
@@ -54,12 +54,13 @@ def freeze(data: Any, *, samples: Any = 512, weight: Any = "samples", seed: int 
     Raises:
         EmptyDataError: Nothing came.
         DataError: Not batches of tensors, or no end to them.
-        SettingError: ``samples`` or ``weight`` make no sense.
+        SettingError: ``samples``, ``weight`` or ``seed`` make no sense, or a rule of weighing raised.
     """
     if isinstance(data, Batches):
         return data
     if samples is not None:
         samples = whole_number("samples", samples)
+    seed = check_seed(seed)
     weighting, weigh = _rule(weight)
     source, sized = _source(data, samples)
     with forked_states(seed), _own_generators(data), torch.inference_mode(False), torch.no_grad():
@@ -106,8 +107,26 @@ def _rule(weight: Any) -> tuple[str, Weigh]:
     if weight == "tokens":
         return "tokens", count_tokens
     if callable(weight):
-        return getattr(weight, "__qualname__", type(weight).__name__), weight
+        name = getattr(weight, "__qualname__", type(weight).__name__)
+        return name, lambda batch: _weighed(name, weight, batch)
     raise SettingError(f'weight= takes "samples", "tokens" or f(batch) -> number of loss terms; got {weight!r}.')
+
+
+def _weighed(name: str, weigh: Callable[[Any], Any], batch: Any) -> float:
+    """What the user's rule says.
+
+    Raises:
+        SettingError: It raised, or returned no number.
+    """
+    try:
+        return float(weigh(batch))
+    except LhexploreError:
+        raise
+    except Exception as error:
+        raise SettingError(
+            f"The weight= function {name} failed on a batch that is {describe(batch)}: {type(error).__name__}: "
+            f"{first_line(error)}. It should return the number of loss terms in a batch."
+        ) from error
 
 
 def _weight(weigh: Weigh, batch: Any, index: int) -> float:
@@ -150,9 +169,9 @@ def _has_length(data: Any) -> bool:
 
 def _read(source: Iterable[Any], samples: int | None, sized: bool) -> tuple[list[Any], int, list[str]]:
     kept, examples, bytes_, notes, empty = list[Any](), 0, 0, list[str](), 0
-    iterator = iter(source)
+    iterator = _started(source)
     try:
-        for index, raw in enumerate(iterator):
+        for index, raw in enumerate(_relayed(iterator)):
             batch, size = _frozen(raw, index)
             if size == 0:
                 empty += 1
@@ -177,6 +196,40 @@ def _read(source: Iterable[Any], samples: int | None, sized: bool) -> tuple[list
     if empty:
         notes.append(f"{empty} empty batch{'es' if empty > 1 else ''} skipped")
     return kept, examples, notes
+
+
+def _started(source: Iterable[Any]) -> Iterator[Any]:
+    try:
+        return iter(source)
+    except LhexploreError:
+        raise
+    except Exception as error:
+        raise _of_loader(error, 0) from error
+
+
+def _relayed(iterator: Iterator[Any]) -> Iterator[Any]:
+    """Pass batches on, and say whose code it was if getting one fails.
+
+    Raises:
+        DataError: The loader or its dataset raised.
+    """
+    for index in itertools.count():
+        try:
+            raw = next(iterator)
+        except StopIteration:
+            return
+        except LhexploreError:
+            raise
+        except Exception as error:
+            raise _of_loader(error, index) from error
+        yield raw
+
+
+def _of_loader(error: Exception, index: int) -> DataError:
+    return DataError(
+        f"Your data loader failed while it was asked for batch {index}: {type(error).__name__}: {first_line(error)}. "
+        "Does a plain loop over it come to its end?"
+    )
 
 
 def _frozen(raw: Any, index: int) -> tuple[Any, int]:

@@ -20,23 +20,13 @@ from ..errors import (
     SecondDerivativeError,
     TooLargeError,
 )
+from .batches import IGNORED_LABEL
 from .graphs import leaves_behind
-from .trees import describe, tensors
+from .losses import CriterionLoss
+from .trees import describe, first_line, tensors
 
 if TYPE_CHECKING:
     from .replica import Replica
-
-# What a forward raises for its input; everything else (interrupts, our own errors) passes through.
-CAUSED = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    AttributeError,
-    NotImplementedError,
-    AssertionError,
-)
 
 
 def of_forward(replica: "Replica", i: int, error: Exception) -> BaseException:
@@ -47,11 +37,18 @@ def of_forward(replica: "Replica", i: int, error: Exception) -> BaseException:
         return error
     if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
         return TooLargeError(f"The forward pass of batch {i} ran out of memory. Use smaller batches; the result stays.")
-    text = (str(error).strip().splitlines() or [""])[0]
-    place = failing_layer(replica, replica.batch(i)) or "the loss"
+    text = first_line(error)
+    place = failing_layer(replica, replica.batch(i))
+    if place is None and not isinstance(replica.loss, CriterionLoss):
+        return LossError(
+            f"Your loss function {replica.loss.name} failed on batch {i} ({describe(replica.batch(i))}): "
+            f"{type(error).__name__}: {text}. It is called as loss(model, batch), with the model's private copy. "
+            "Does the same call work on your own model?"
+        )
+    place = place or "the loss"
     return DataError(
         f"{place} failed on batch {i} ({describe(replica.batch(i))}, floats cast to "
-        f"{str(replica.dtype).removeprefix('torch.')}): {type(error).__name__}: {text.rstrip('.')}. Does the same "
+        f"{str(replica.dtype).removeprefix('torch.')}): {type(error).__name__}: {text}. Does the same "
         "call work on your own model? Check shapes, channel order and dtypes."
     )
 
@@ -68,6 +65,13 @@ def of_not_finite(replica: "Replica", i: int, value: float) -> NotFiniteError:
 
 def _blame_batch(batch: Any) -> str:
     bad = [path for path, tensor in tensors(batch) if not _finite(tensor)]
+    if not bad and any(
+        not t.is_floating_point() and t.numel() and bool((t == IGNORED_LABEL).all()) for _, t in tensors(batch)
+    ):
+        return (
+            f'all its labels are masked ({IGNORED_LABEL}), so their mean is 0/0. Use weight="tokens", which counts '
+            "labels and leaves such batches out"
+        )
     if not bad:
         return (
             "weights and data are finite, so the computation overflowed or left its domain (log or sqrt at 0, a "

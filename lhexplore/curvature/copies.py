@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from ..errors import ModelError
 from .rebind import rebind
@@ -53,7 +54,7 @@ def private_copy(model: Any) -> tuple[nn.Module, tuple[str, ...], Twin]:
                 memo[id(hooks)] = OrderedDict()
                 needed.append((memo[id(hooks)], kept))
         for tensor in _loose_tensors(module):
-            memo[id(tensor)] = tensor.detach().clone()  # deepcopy refuses tensors that carry a graph
+            memo[id(tensor)] = _own(tensor)
     try:
         with torch.inference_mode(False), torch.no_grad():
             twin = copy.deepcopy(model, memo)
@@ -128,6 +129,15 @@ def _loose_tensors(module: nn.Module) -> Iterator[Tensor]:
         for item in items:
             if isinstance(item, Tensor) and not isinstance(item, nn.Parameter):
                 yield item
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Copy what deepcopy refuses: tensors that carry a graph, and buffers that a lazy module has yet to fill."""
+    if is_lazy(tensor):
+        make: Any = UninitializedBuffer  # its stub lacks the arguments
+        fresh: Tensor = make(requires_grad=False, device=tensor.device, dtype=tensor.dtype)
+        return fresh
+    return tensor.detach().clone()
 
 
 def _needed(hook: Any) -> bool:

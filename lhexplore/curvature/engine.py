@@ -17,6 +17,7 @@ from .hutchinson import symmetry_defect, trace_estimate
 from .lanczos import Quadrature, lanczos, require_finite, start_vector
 from .operators import Block, LayerGGN, LayerHessian, Objective
 from .planner import CHECKS, MEMORY, START_VECTORS, Choice, choose, chunk_size
+from .states import check_seed
 from .zero_band import zero_band
 
 CURVATURES = ("hessian", "ggn")
@@ -36,7 +37,7 @@ def measure(
     split: str = "data",
     steps: int = 100,
     probes: int = 5,
-    seed: int = 0,
+    seed: Any = 0,
     memory: int = MEMORY,
 ) -> Iterator[Step]:
     """Compute the spectrum of one block, one `Step` per product (or batch of columns); the last one is complete.
@@ -66,6 +67,7 @@ def measure(
         raise SettingError(f"curvature must be one of {CURVATURES}, got {curvature!r}.")
     if split not in SPLITS:
         raise SettingError(f"split must be one of {SPLITS}, got {split!r}.")
+    seed = check_seed(seed)
     template = _Template(replica, layer, label, snapshot, method, curvature, split, steps, probes, seed, memory)
     return _timed(_measure(template), replica)
 

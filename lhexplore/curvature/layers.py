@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ..errors import ModelError, SettingError, UnknownLayerError, suggest
+from ..errors import LhexploreError, ModelError, SettingError, UnknownLayerError, suggest
 from .wrappers import unwrap
 
 ROOT = "(root)"
@@ -180,7 +180,16 @@ def _chosen(model: nn.Module, owned: dict[str, Entries], select: Any) -> set[str
     if select is None:
         return set(owned)
     if callable(select):
-        return {owner for owner in owned if select(owner, model.get_submodule(_path(owner)))}
+        try:
+            return {owner for owner in owned if select(owner, model.get_submodule(_path(owner)))}
+        except LhexploreError:
+            raise
+        except Exception as error:
+            name = getattr(select, "__qualname__", type(select).__name__)
+            raise SettingError(
+                f"The layers= function {name} failed: {type(error).__name__}: {error}. "
+                "It is called as f(name, module) and should return whether the layer is wanted."
+            ) from error
     patterns = [select] if isinstance(select, str) else select
     if not isinstance(patterns, list | tuple | set) or not all(isinstance(pattern, str) for pattern in patterns):
         raise SettingError(f"layers= takes None, a glob, a list of globs or f(name, module) -> bool; got {select!r}.")

@@ -98,14 +98,14 @@ class _Vectors:
         """Cut the last axis into the tensors' shapes; leading axes stay."""
         parts = torch.split(vectors, [leaf.numel() for leaf in self.leaves], dim=-1)
         lead = vectors.shape[:-1]
-        return [part.reshape(*lead, *leaf.shape) for part, leaf in zip(parts, self.leaves, strict=True)]
+        return [part.reshape((*lead, *leaf.shape)) for part, leaf in zip(parts, self.leaves, strict=True)]
 
     def join(self, parts: Sequence[Tensor | None], lead: tuple[int, ...]) -> Float[Tensor, "*k n"]:
         """Inverse of `split`; a missing part is zero."""
         flat = [
             (torch.zeros((*lead, leaf.numel()), dtype=leaf.dtype, device=leaf.device))
             if part is None
-            else part.detach().reshape(*lead, leaf.numel())
+            else part.detach().reshape((*lead, leaf.numel()))
             for part, leaf in zip(parts, self.leaves, strict=True)
         ]
         return torch.cat(flat, dim=-1)

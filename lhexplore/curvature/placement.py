@@ -27,12 +27,26 @@ def choose_device(device: Any) -> torch.device:
         raise SettingError(f'device= takes "auto", "cpu", "cuda" or a torch.device, got {device!r}.') from error
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise SettingError(
-            f"device={str(found)!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices here. "
-            'Use device="auto".'
+            f"device={str(found)!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices here; there "
+            f'is {" and ".join(available())}. Use device="auto".'
         )
     if found.type == "meta":
         raise SettingError('device="meta" holds no numbers to compute with. Use device="auto".')
+    try:
+        torch.zeros(1, device=found)
+    except Exception as error:
+        # backends differ in what they raise where they are missing: AssertionError, RuntimeError, ImportError, ...
+        raise SettingError(
+            f"device={str(found)!r} was asked for, but torch cannot compute on it here; there is "
+            f'{" and ".join(available())}. Use device="auto".'
+        ) from error
     return found
+
+
+def available() -> tuple[str, ...]:
+    """The devices that torch can compute on in this process."""
+    cuda = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    return ("cpu", *cuda, *(("mps",) if torch.backends.mps.is_available() else ()))
 
 
 def choose_dtype(dtype: Any, size: int, device: torch.device) -> torch.dtype:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
-from ..errors import ClosedError, DataError, LossError, ModelError
+from ..errors import ClosedError, DataError, LhexploreError, LossError, ModelError, SecondDerivativeError
 from . import causes, checks, second
 from .batches import Batches
 from .copies import cast, cast_loose_tensors, private_copy, private_swap
@@ -272,7 +272,11 @@ class Replica:
     def _run(self, i: int, override: Override, function: Callable[[nn.Module, Any], Any]) -> Any:
         try:
             return self.call(override, function, self._fed[i])
-        except causes.CAUSED as error:
+        except SecondDerivativeError as error:
+            raise causes.of_forward(self, i, error) from error
+        except LhexploreError:
+            raise
+        except Exception as error:
             raise causes.of_forward(self, i, error) from error
 
     def _weighed(self, i: int, value: Any) -> Tensor:

@@ -7,6 +7,10 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from ..errors import SettingError, whole_number
+
+LARGEST_SEED = 2**63
+
 
 @contextmanager
 def forked_states(seed: int) -> Iterator[None]:
@@ -29,6 +33,18 @@ def forked_states(seed: int) -> Iterator[None]:
         random.setstate(python_state)
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
+
+
+def check_seed(seed: object) -> int:
+    """``seed`` as torch, numpy and ``random`` take it.
+
+    Raises:
+        SettingError: No whole number from 0 up, or one of more than 63 bits.
+    """
+    number = whole_number("seed", seed, least=0)
+    if number >= LARGEST_SEED:
+        raise SettingError(f"seed must be smaller than 2**63, which is what torch's generators take; got {seed!r}.")
+    return number
 
 
 class Draws:

@@ -77,6 +77,8 @@ def count_examples(tree: Any) -> int:
     for packed in _wholes(tree):
         if isinstance(packed, PackedSequence):
             return int(packed.batch_sizes[0])
+    if (length := _of_sequence_first(tree)) is not None:
+        return length
     for _, tensor in tensors(tree):
         if tensor.dim() > 0:
             return int(tensor.shape[0])
@@ -86,19 +88,36 @@ def count_examples(tree: Any) -> int:
     )
 
 
+def _of_sequence_first(tree: Any) -> int | None:
+    """Examples of a pair ``[time, batch, …], [batch, …]``; None where the first dimensions agree or nothing fits."""
+    if not (isinstance(tree, tuple | list) and len(tree) == 2 and all(isinstance(part, Tensor) for part in tree)):
+        return None
+    x, y = tree
+    if x.dim() > 1 and y.dim() > 0 and x.shape[0] != y.shape[0] == x.shape[1]:
+        return int(y.shape[0])
+    return None
+
+
 def cut(tree: Any, start: int, stop: int) -> Any:
-    """Take examples ``start:stop``: along the first dimension of what is as long as the batch.
+    """Take examples ``start:stop``: along the first dimension, which all tensors must share.
 
     Raises:
-        DataError: The batch holds an object that cannot be cut.
+        DataError: The batch holds an object that cannot be cut, or tensors of different lengths: time steps of
+            ``[time, batch, …]`` must not be taken for examples.
     """
     size = count_examples(tree)
     for whole in _wholes(tree):
         raise DataError(f"A {type(whole).__name__} in the batch cannot be cut into single examples.")
+    shapes = [list(tensor.shape) for _, tensor in tensors(tree) if tensor.dim() > 0]
+    if len({shape[0] for shape in shapes}) > 1:
+        raise DataError(
+            f"The tensors of this batch differ in their first dimension ({', '.join(map(str, shapes[:4]))}), so it "
+            "cannot be told which one runs over the examples, and none is cut."
+        )
 
     def part(node: Any) -> Any:
         if isinstance(node, Tensor):
-            return node[start:stop] if node.dim() > 0 and node.shape[0] == size else node
+            return node[start:stop] if node.dim() > 0 else node
         if isinstance(node, list | tuple) and len(node) == size and not any(True for _ in tensors(node)):
             return node[start:stop]  # one string, id or None per example
         return None
@@ -146,6 +165,11 @@ def describe(tree: Any, *, most: int = 6) -> str:
     parts = [f"{path or 'value'}: {_summary(leaf)}" for path, leaf in leaves(tree)]
     more = f", … {len(parts) - most} more" if len(parts) > most else ""
     return f"{type(tree).__name__} with {', '.join(parts[:most])}{more}" if parts else f"empty {type(tree).__name__}"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line and without a full stop."""
+    return (str(error).strip().splitlines() or [""])[0].rstrip(".")
 
 
 def _wholes(tree: Any) -> Iterator[Any]:

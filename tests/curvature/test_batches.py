@@ -161,7 +161,7 @@ def test_random_states_survive_a_failing_loader(untouched):
         yield X, Y
         raise KeyError("broken file")
 
-    with untouched(), pytest.raises(KeyError):
+    with untouched(), pytest.raises(DataError, match="batch 1: KeyError"):
         freeze(failing())
 
 

@@ -260,7 +260,7 @@ def test_nothing_of_the_user_changes(untouched, mode):
 def test_nothing_changes_after_an_error(untouched, call):
     model, data = busy(), batches()
     loss = fails_at(call)
-    with untouched(model), pytest.raises(DataError, match="broken on purpose"):
+    with untouched(model), pytest.raises(LossError, match="broken on purpose"):
         replica(model, loss, data).value()
 
 

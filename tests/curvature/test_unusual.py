@@ -1,0 +1,233 @@
+"""Users' code and data that do something unusual: right numbers, or a refusal that says whose doing it is."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lhexplore.curvature import LayerGGN, LayerHessian, measure
+from lhexplore.curvature.batches import freeze
+from lhexplore.curvature.layers import list_layers, whole_network
+from lhexplore.curvature.replica import Replica
+from lhexplore.curvature.trees import count_examples, cut
+from lhexplore.errors import DataError, LossError, NotFiniteError, SettingError
+
+EXACT = 1e-12  # float64, two orders of the same few hundred operations
+
+torch.manual_seed(0)
+X = torch.randn(24, 4)
+Y = torch.randint(0, 3, (24,))
+
+
+def seeded(build, seed=0):
+    torch.manual_seed(seed)
+    return build()
+
+
+def mlp():
+    return seeded(lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)))
+
+
+def replica(model=None, loss=None, data=None, **settings):
+    data = data if data is not None else (X, Y)
+    return Replica(model or mlp(), loss or nn.CrossEntropyLoss(), freeze(data), **settings)
+
+
+def by_hand(loss, parameters):
+    """The Hessian row by row, in float64."""
+    parameters = list(parameters)
+    gradients = torch.autograd.grad(loss, parameters, create_graph=True)
+    rows = [
+        torch.autograd.grad(entry, parameters, retain_graph=True, materialize_grads=True)
+        for entry in torch.cat([g.reshape(-1) for g in gradients])
+    ]
+    return torch.stack([torch.cat([part.reshape(-1) for part in row]) for row in rows])
+
+
+def matrix(copy, block=None, kind=LayerHessian):
+    op = kind(copy, block or whole_network(copy.layers))
+    return op.matmat(torch.eye(op.size, dtype=op.dtype))
+
+
+# ---- parameters
+
+
+class Temperature(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.t = nn.Linear(4, 3), nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x):
+        return self.fc(x) * self.t
+
+
+def test_a_parameter_without_dimensions_is_a_block_of_one():
+    model = seeded(Temperature).double()
+    copy = replica(model)
+    loss = F.cross_entropy(model(X.double()), Y)
+    expected = by_hand(loss, [model.t, model.fc.weight, model.fc.bias])
+    torch.testing.assert_close(matrix(copy), expected, rtol=EXACT, atol=EXACT)
+    (root,) = [layer for layer in copy.layers if layer.parameters == ("t",)]
+    torch.testing.assert_close(matrix(copy, root), expected[:1, :1], rtol=EXACT, atol=EXACT)
+    op = LayerHessian(copy, root)
+    torch.testing.assert_close(op.matvec(torch.ones(1, dtype=op.dtype)), expected[0, :1], rtol=EXACT, atol=EXACT)
+    assert matrix(copy, root, LayerGGN).shape == (1, 1)
+
+
+def test_lazy_batch_norms_get_their_buffers_on_the_copy():
+    build = lambda: nn.Sequential(nn.LazyLinear(5), nn.LazyBatchNorm1d(), nn.Tanh(), nn.LazyLinear(3))  # noqa: E731
+    model = seeded(build)
+    copy = replica(model)
+    assert copy.tensors["1.weight"].shape == (5,)
+    assert nn.parameter.is_lazy(model[1].running_mean)
+    assert copy.value() > 0
+
+
+# ---- settings
+
+
+@pytest.mark.parametrize("device", ["cuda:63", "mps", "xpu", "foo", None, "meta"])
+def test_devices_that_are_not_there_say_what_is(device):
+    if device == "mps" and torch.backends.mps.is_available():
+        device = "hpu"
+    with pytest.raises(SettingError, match=r"device="):
+        replica(device=device)
+    if device in ("cuda:63", "mps", "xpu"):
+        with pytest.raises(SettingError, match=r"there is .*cpu"):
+            replica(device=device)
+
+
+@pytest.mark.parametrize("seed", [1.5, None, "a", True, -1, 2**70])
+def test_seeds_are_whole_numbers(seed):
+    with pytest.raises(SettingError, match="seed"):
+        freeze((X, Y), seed=seed)
+    with pytest.raises(SettingError, match="seed"):
+        measure(replica(), whole_network(replica().layers), label=None, snapshot="now", seed=seed)
+
+
+def test_seeds_of_numpy_are_whole_numbers_too():
+    assert freeze((X, Y), seed=np.int64(3)).digest == freeze((X, Y), seed=3).digest
+
+
+# ---- errors in the user's code
+
+
+def test_losses_that_raise_anything_are_named():
+    def broken(model, batch):
+        return 1 / 0
+
+    with pytest.raises(LossError, match=r"loss function broken failed on batch 0 .*ZeroDivisionError") as raised:
+        replica(loss=broken)
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+def test_forwards_that_raise_anything_are_named():
+    class Broken(nn.Linear):
+        def forward(self, x):
+            raise OSError("no weights today")
+
+    with pytest.raises(DataError, match=r"'1' \(Broken\) failed on batch 0.*OSError: no weights today"):
+        replica(nn.Sequential(nn.Linear(4, 4), Broken(4, 3)))
+
+
+@pytest.mark.parametrize("select", [lambda name: True, lambda name, module: 1 / 0])
+def test_layer_functions_that_raise_are_named(select):
+    with pytest.raises(SettingError, match=r"layers= function .*f\(name, module\)") as raised:
+        list_layers(mlp(), select)
+    assert raised.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    "weight", [lambda batch: "x", lambda batch: 1 / 0, lambda: 1, lambda batch: torch.tensor([1.0, 2.0])]
+)
+def test_weight_functions_that_raise_are_named(weight):
+    with pytest.raises(SettingError, match=r"weight= function .*number of loss terms"):
+        freeze((X, Y), weight=weight)
+
+
+def test_loaders_that_raise_are_named():
+    class Bad:
+        def __iter__(self):
+            raise OSError("disk gone")
+
+    with pytest.raises(DataError, match=r"loader failed .*batch 1: ZeroDivisionError"):
+        freeze((X, Y) if i == 0 else 1 / 0 for i in range(3))
+    with pytest.raises(DataError, match=r"loader failed .*batch 0: OSError: disk gone"):
+        freeze(Bad())
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_interrupts_pass(interrupt):
+    def stop(*_):
+        raise interrupt
+
+    with pytest.raises(interrupt):
+        replica(loss=lambda model, batch: stop())
+    with pytest.raises(interrupt):
+        freeze(stop() for _ in range(3))
+    with pytest.raises(interrupt):
+        freeze((X, Y), weight=stop)
+    with pytest.raises(interrupt):
+        list_layers(mlp(), stop)
+
+
+class Own(nn.Module):
+    """A model that brings its loss along."""
+
+    def __init__(self):
+        super().__init__()
+        self.e, self.o = nn.Embedding(11, 6), nn.Linear(6, 11)
+
+    def forward(self, input_ids, labels):
+        scores = self.o(torch.tanh(self.e(input_ids)))
+        return {"loss": F.cross_entropy(scores.reshape(-1, 11), labels.reshape(-1))}
+
+
+def test_batches_with_masked_labels_only_are_named():
+    ids = torch.randint(0, 11, (9, 5))
+    labels = ids.clone()
+    labels[8] = -100
+    data = [{"input_ids": ids[a:b], "labels": labels[a:b]} for a, b in ((0, 8), (8, 9))]
+    copy = Replica(seeded(Own), None, freeze(data))
+    with pytest.raises(NotFiniteError, match=r'batch 1: all its labels are masked .*weight="tokens"'):
+        copy.value()
+    assert Replica(seeded(Own), None, freeze(data, weight="tokens")).value() > 0
+
+
+# ---- batches whose tensors differ in their first dimension
+
+
+class SequenceFirst(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.r = nn.RNN(4, 3)
+
+    def forward(self, x):
+        return self.r(x)[0][-1]
+
+
+def test_time_steps_are_never_taken_for_examples():
+    x = torch.randn(7, 24, 4)
+    assert count_examples((x, Y)) == 24
+    with pytest.raises(DataError, match=r"\[7, 24, 4\], \[24\]"):
+        cut((x, Y), 0, 5)
+    whole, short = freeze((x, Y)), freeze((x, Y), samples=5)
+    assert whole.examples == short.examples == 24
+    assert any("kept whole" in note and "[7, 24, 4]" in note for note in short.notes)
+    model = seeded(SequenceFirst)
+    values = [Replica(model, nn.CrossEntropyLoss(), data).value() for data in (whole, short)]
+    assert values[0] == values[1] == pytest.approx(F.cross_entropy(model(x), Y).item(), rel=1e-5)
+    with pytest.raises(DataError, match="first dimension"):
+        Replica(model, nn.CrossEntropyLoss(), whole, batch_size=5)
+
+
+def test_sequence_first_batches_weigh_by_their_examples():
+    x, more = torch.randn(7, 24, 4), torch.randn(3, 24, 4)
+    model = seeded(SequenceFirst).double()
+
+    def loss(model, batch):
+        return F.cross_entropy(model(batch[0]), batch[1])
+
+    expected = sum(F.cross_entropy(model(part.double()), Y) for part in (x, more)) / 2
+    assert replica(model, loss, [(x, Y), (more, Y)]).value() == pytest.approx(expected.item(), rel=EXACT)
