@@ -20,7 +20,7 @@ class Look:
     epoch: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     digest: str | None = None  # of the weights, as the recorder claims it; verified when they are read
-    checksums: str | None = None  # of the tensors, where the file lists them; equal for equal weights
+    sign: str | None = None  # of names, types, shapes and checksums, where the file lists them: equal for equal weights
     run: str | None = None  # which recording wrote it
 
 

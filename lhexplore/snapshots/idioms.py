@@ -50,7 +50,9 @@ def contents_of(saved: object, *, where: str, which: str | None = None) -> Conte
     if left_out:
         notes.append(f"entries that are not tensors were left out: {', '.join(map(repr, left_out[:5]))}")
     scalars = {
-        str(name): value for name, value in saved.items() if name != key and not (key is None and _is_weight(value))
+        str(name): value
+        for name, value in saved.items()
+        if name != key and (key is not None or not _is_weight(value) or is_count(name, value))
     }
     step, epoch = _first(scalars, STEP_KEYS), _first(scalars, EPOCH_KEYS)
     return Contents(tensors, as_step(step), epoch, metrics_in(scalars), notes=tuple(notes))
@@ -88,6 +90,13 @@ def as_step(value: float | None) -> int | None:
     if value is None or not math.isfinite(value) or value < 0 or value != int(value):
         return None
     return int(value)
+
+
+def is_count(name: object, value: object) -> bool:
+    """Whether it is a counter of steps or epochs, also between tensors of a state_dict: a whole number so called."""
+    if isinstance(value, Tensor | np.ndarray):
+        value = None if value.ndim or number(value) is None else value.item()
+    return name in (*STEP_KEYS, *EPOCH_KEYS) and isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_state(value: object) -> TypeGuard[Mapping[str, Any]]:

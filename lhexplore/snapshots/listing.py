@@ -10,6 +10,7 @@ from ..errors import LhexploreError, SnapshotError
 from . import names
 from .contents import Look
 from .folders import Item
+from .formats import SUFFIXES
 from .snapshot import Snapshot
 
 FIELDS_LIMIT = 200  # torch.save files whose fields are read while listing; with more, their names have to tell
@@ -54,11 +55,7 @@ def rows_of(
 def _labels(items: Sequence[Item], base: Path | None) -> list[str]:
     """Paths below ``base`` without their ending; with it where two would be called the same."""
     paths = [Path(os.path.relpath(item.path, base)) if base is not None else Path(item.path.name) for item in items]
-    short = [
-        (path.with_suffix("") if _has_ending(item) else path).as_posix()
-        for path, item in zip(paths, items, strict=True)
-    ]
-    short = [label.removesuffix(".pth") for label in short]  # checkpoint-3.pth.tar
+    short = [_without_ending(path, item).as_posix() for path, item in zip(paths, items, strict=True)]
     full = [path.as_posix() for path in paths]
     labels = (
         [full[i] if short.count(label) > 1 else label for i, label in enumerate(short)] if _repeats(short) else short
@@ -66,8 +63,13 @@ def _labels(items: Sequence[Item], base: Path | None) -> list[str]:
     return [str(item.path) for item in items] if _repeats(labels) else labels
 
 
-def _has_ending(item: Item) -> bool:
-    return item.path == item.weights
+def _without_ending(path: Path, item: Item) -> Path:
+    """The name without what tells the format: ``.5`` in ``epoch=12.5`` does not, and a folder's name tells none."""
+    if item.path != item.weights:
+        return path
+    while path.suffix.lower() in SUFFIXES:  # twice in checkpoint-3.pth.tar
+        path = path.with_suffix("")
+    return path
 
 
 def _repeats(labels: list[str]) -> bool:
@@ -79,9 +81,9 @@ def _named(item: Item, base: Path | None, pattern: re.Pattern[str] | None) -> na
     path = Path(os.path.relpath(item.path, base)) if base is not None else item.path
     if pattern is not None and pattern.search(path.as_posix()):
         return names.parse(path.as_posix(), pattern)
-    own = path.with_suffix("") if _has_ending(item) else path
+    own = _without_ending(path, item)
     parts = own.parts[::-1] if base is not None else own.parts[:-3:-1]
-    told = [names.parse(part.removesuffix(".pth")) for part in parts]
+    told = [names.parse(part) for part in parts]
     return next((named for named in told if any(part is not None for part in named)), names.Named())
 
 
@@ -91,7 +93,7 @@ def _completed(look: Look, named: names.Named) -> Look:
         look.kind, look.size, look.status, look.reason,
         step=named.step if look.step is None else look.step,
         epoch=named.epoch if look.epoch is None else look.epoch,
-        metrics=look.metrics, digest=look.digest, checksums=look.checksums, run=look.run,
+        metrics=look.metrics, digest=look.digest, sign=look.sign, run=look.run,
     )  # fmt: skip
 
 
@@ -126,7 +128,7 @@ def _links_merged(rows: list[Snapshot]) -> list[Snapshot]:
 
 
 def _tags_merged(rows: list[Snapshot], numbers: dict[str, names.Named]) -> list[Snapshot]:
-    """``last`` and ``best`` become aliases of the row with the same checksums."""
+    """``last`` and ``best`` become aliases of the row with the same weights: equal digests or signs."""
     tagged = [row for row in rows if numbers[row.label].tag]
     known = {sign: row for row in rows if row not in tagged for sign in row.evidence}
     for row in tagged:

@@ -17,17 +17,25 @@ class Named(NamedTuple):
     tag: str | None = None
 
 
-# The kind is stated. "step" must not end another word, and "1e3" is not a one.
+# Behind a number nothing may follow that makes it another one: "1e3", "100.50" and "1_000" are refused, not cut short.
+# The numbers take all their digits (++), so that a refusal does not end in a shorter number.
+_ENDS = r"(?![eE][+-]?\d)(?!\.\d)(?![_,']\d{3}(?!\d))"
+# The kind is stated. "step" must not end another word.
 _STEP = re.compile(
-    r"(?<![a-z])(?:global[_-]?steps?|steps?|iterations?|iters?|it|updates?)[-_=]?(\d+)(?![\d.]*e[+-]?\d)(?!\.\d)", re.I
+    rf"(?<![a-z])(?:global[_-]?steps?|steps?|iterations?|iters?|it|updates?)[-_=]?(\d++){_ENDS}", re.IGNORECASE
 )
-_EPOCH = re.compile(r"(?<![a-z0-9])(?:epochs?|ep|e)[-_=]?(\d+)(?![\d.]*e[+-]?\d)(?!\.\d)", re.I)
+_EPOCH = re.compile(rf"(?<![a-z0-9])(?:epochs?|ep|e)[-_=]?(\d++(?:\.\d++)?+){_ENDS}", re.IGNORECASE)
 # The kind is not stated: the number stands behind a word for checkpoint, or alone.
 _NUMBER = re.compile(
-    r"(?:^|[-_.])(?:checkpoints?|ckpts?|chkpt|cp|weights|state|snapshot|model|net)[-_=.]?(\d+)$|^(\d+)$", re.I
+    r"(?:^|[-_.])(?:checkpoints?|ckpts?|chkpt|cp|weights|state|snapshot|model|net)[-_=.]?(\d+)$|^(\d+)$", re.IGNORECASE
 )
-_METRIC = re.compile(r"(?<![a-z])[a-z_]*(?:loss|acc|accuracy|err|error|score|ppl|f1|auc)[-_=]?\d+(?:\.\d+)?", re.I)
-_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d(?!\d)")
+_METRIC = re.compile(
+    r"(?<![a-z])[a-z_]*(?:loss|acc|accuracy|err|error|score|ppl|f1|auc)[-_=]?\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE
+)
+# A date in one piece may also be a number: it is one where its kind is stated. With separators it is a date anywhere.
+_MONTH_DAY = r"(?:0[1-9]|1[0-2]){0}(?:0[1-9]|[12]\d|3[01])(?!\d)"
+_WRITTEN_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d([-_.])" + _MONTH_DAY.format(r"\1"))
+_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d" + _MONTH_DAY.format(""))
 
 
 def parse(name: str, pattern: str | re.Pattern[str] | None = None) -> Named:
@@ -48,9 +56,9 @@ def parse(name: str, pattern: str | re.Pattern[str] | None = None) -> Named:
             raise SettingError(
                 f"The groups of pattern must match numbers; in {name!r} they matched {groups}. Use \\d+ inside them."
             ) from None
-    plain = _DATE.sub("#", _METRIC.sub("#", name))
+    plain = _WRITTEN_DATE.sub("#", _METRIC.sub("#", name))
     step, epoch = _STEP.search(plain), _EPOCH.search(plain)
-    number = None if step or epoch else _NUMBER.search(plain)
+    number = None if step or epoch else _NUMBER.search(_DATE.sub("#", plain))
     words = re.findall(r"[a-z]+", plain.lower())
     return Named(
         int(step[1]) if step else None,

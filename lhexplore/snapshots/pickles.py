@@ -1,27 +1,9 @@
-"""Looking at a pickle without running it: what it would import, and the plain numbers at its top level."""
+"""Looking at a pickle without running it: what it would import."""
 
 import pickletools
 import re
 from typing import Any
 
-_MARK, _OTHER = object(), object()  # a mark on the stack; a value nobody needs to know
-_PLAIN = frozenset(
-    [
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "INT",
-        "LONG1",
-        "LONG",
-        "BINFLOAT",
-        "FLOAT",
-        "BINUNICODE",
-        "SHORT_BINUNICODE",
-        "BINUNICODE8",
-        "UNICODE",
-    ]
-)
-_FIELD = re.compile(rb"step|epoch|iter|\x02\x00\x00\x00it|loss|acc|err|metric|score|updates", re.IGNORECASE)
 _USUAL = re.compile(r"torch\._utils _rebuild_\w+|collections OrderedDict|torch \w+Storage")
 _UNUSUAL = re.compile(
     rb"[ci](?!(?:torch\._utils\n_rebuild_\w+|collections\nOrderedDict|torch\n\w+Storage)\n)[\w.]+\n[\w.]+\n"
@@ -75,57 +57,3 @@ def outermost_class(pickled: bytes) -> str | None:
     except (ValueError, IndexError, OverflowError):
         pass  # damaged: the load itself will say so
     return None
-
-
-def top_level_scalars(pickled: bytes) -> dict[str, Any]:
-    """The plain numbers and texts of the outermost dictionary, by name.
-
-    The stack machine is followed without making anything: every other value is one opaque token.
-
-    Raises:
-        ValueError: the pickle is damaged.
-    """
-    if not _FIELD.search(pickled):
-        return {}  # the usual bare state_dict
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
-    found: dict[str, Any] = {}
-    try:
-        for operation, argument, _ in pickletools.genops(pickled):
-            name = operation.name
-            if name in _PLAIN:
-                stack.append(argument)
-            elif name == "MARK":
-                stack.append(_MARK)
-            elif name in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
-                memo[len(memo) if argument is None else int(argument)] = stack[-1]
-            elif name in ("BINGET", "LONG_BINGET", "GET"):
-                stack.append(memo.get(int(str(argument)), _OTHER))
-            elif name in ("SETITEM", "SETITEMS"):
-                items = _above_mark(stack) if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
-                if len(stack) == 1:  # the outermost dictionary is the bottom of the stack
-                    found |= dict(zip(items[::2], items[1::2], strict=True))
-            else:
-                _replace(stack, operation)
-    except (IndexError, TypeError, OverflowError) as error:
-        raise ValueError(f"the pickle is damaged ({error})") from error
-    return {k: v for k, v in found.items() if isinstance(k, str) and isinstance(v, int | float | str)}
-
-
-def _above_mark(stack: list[Any]) -> list[Any]:
-    """Take what lies above the topmost mark, and the mark."""
-    taken = []
-    while (item := stack.pop()) is not _MARK:
-        taken.append(item)
-    return taken[::-1]
-
-
-def _replace(stack: list[Any], operation: pickletools.OpcodeInfo) -> None:
-    """Take what the operation takes; put one opaque token for each thing it gives."""
-    before = operation.stack_before
-    if pickletools.markobject in before:
-        _above_mark(stack)
-        before = before[: before.index(pickletools.markobject)]
-    if before:
-        del stack[-len(before) :]
-    stack.extend([_OTHER] * len(operation.stack_after))

@@ -83,8 +83,8 @@ class Snapshot:
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """Signs of the weights that are known without reading: a digest, checksums. One in common: equal weights."""
-        return tuple(sign for sign in (self._digest and f"digest {self._digest}", self._look.checksums) if sign)
+        """Signs of the weights that are known without reading. One in common: equal names, types, shapes and values."""
+        return tuple(sign for sign in (self._digest and f"digest {self._digest}", self._look.sign) if sign)
 
     def called(self, label: str, aliases: tuple[str, ...] = ()) -> "Snapshot":
         """The same snapshot under another label, to be read by itself."""

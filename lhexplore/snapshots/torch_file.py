@@ -25,7 +25,8 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from ..errors import FormatError, IncompleteFileError, UnsafeFileError
 from .contents import Contents, Look
 from .idioms import contents_of, fields_in
-from .pickles import imports, only_usual_names, outermost_class, top_level_scalars
+from .pickles import imports, only_usual_names, outermost_class
+from .torch_fields import tell
 
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # torch.save before version 1.6
 NEWEST_PROTOCOL = b"\x03"  # that torch's weights-only loading knows
@@ -67,10 +68,9 @@ def look(path: Path, *, fields: bool = True) -> Look:
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_other_archives(archive, path.name)
-            pickled = _pickle_in(archive, path.name)
-            checksums = _checksums(archive)
-        refusal = None if only_usual_names(pickled) else _refusal(path.name, pickled)
-        scalars = {} if refusal else top_level_scalars(pickled)
+            folder, pickled = _pickle_in(archive, path.name)
+            refusal = None if only_usual_names(pickled) else _refusal(path.name, pickled)
+            scalars, sign = ({}, None) if refusal else tell(archive, folder, pickled)
     except (FormatError, IncompleteFileError) as error:
         return Look("torch", size, "format" if isinstance(error, FormatError) else "partial", str(error))
     except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
@@ -78,7 +78,7 @@ def look(path: Path, *, fields: bool = True) -> Look:
     if refusal:
         return Look("torch", size, *refusal)
     step, epoch, metrics = fields_in(scalars)
-    return Look("torch", size, step=step, epoch=epoch, metrics=metrics, checksums=checksums)
+    return Look("torch", size, step=step, epoch=epoch, metrics=metrics, sign=sign)
 
 
 def read(path: Path, *, which: str | None = None) -> Contents:
@@ -131,14 +131,15 @@ def _checked_pickle(data: bytes, name: str) -> bytes:
                         f"{name!r} is damaged: the checksum of {spoilt!r} inside it is wrong. Copy it again or leave "
                         "it out."
                     )
-            return _pickle_in(archive, name)
+            return _pickle_in(archive, name)[1]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, struct.error, ValueError) as error:
         if isinstance(error, FormatError | IncompleteFileError):
             raise
         raise IncompleteFileError(_damaged(name, len(data), error)) from error
 
 
-def _pickle_in(archive: zipfile.ZipFile, name: str) -> bytes:
+def _pickle_in(archive: zipfile.ZipFile, name: str) -> tuple[str, bytes]:
+    """The object pickle, and the folder inside of the archive it is in."""
     found = [entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl")]
     if not found:
         raise FormatError(f"{name!r} is a zip archive, but not one that torch.save wrote: it has no data.pkl.")
@@ -146,7 +147,7 @@ def _pickle_in(archive: zipfile.ZipFile, name: str) -> bytes:
     if not _has_checksums(archive):
         del entry.CRC  # zipfile then reads without comparing
     with archive.open(entry) as file:
-        return file.read()
+        return entry.filename.removesuffix("/data.pkl"), file.read()
 
 
 def _has_checksums(archive: zipfile.ZipFile) -> bool:
@@ -188,13 +189,6 @@ def _refuse_other_archives(archive: zipfile.ZipFile, name: str) -> None:
             f"{name!r} is a compressed zip archive ({packed:,} bytes unpacked); torch.save writes uncompressed ones. "
             "Unpack it first."
         )
-
-
-def _checksums(archive: zipfile.ZipFile) -> str | None:
-    """The checksums of all tensors, which the zip's directory lists; None where torch was told to write none."""
-    entries = [(entry.filename.partition("/")[2], entry.CRC, entry.file_size) for entry in archive.infolist()]
-    held = [entry for entry in entries if entry[0].startswith("data/")]
-    return f"crc {sorted(held)}" if any(crc for _, crc, _ in held) else None
 
 
 def _unsafe_globals(pickled: bytes) -> list[str]:

@@ -21,8 +21,25 @@ STATED = {
     "epoch=3-val_loss=0.25": Named(epoch=3),
     "epoch_10_acc_93.5": Named(epoch=10),
     "Epoch-2": Named(epoch=2),
+    "epoch=12.5": Named(epoch=12.5),
+    "ep0.25_step40": Named(step=40, epoch=0.25),
+    "step_20000000": Named(step=20_000_000),
+    "step-20240501": Named(step=20_240_501),
+    "epoch=3-step=20000101": Named(step=20_000_101, epoch=3),
+    "run-2024-05-01-step-7": Named(step=7),
+    "step_100_1": Named(step=100),
+    "step_5_loss=1e-3": Named(step=5),
+    "step_7_2024_05_01": Named(step=7),
 }
-NUMBERED = {"checkpoint-500": 500, "checkpoint_0": 0, "ckpt_000123": 123, "0099": 99, "net10": 10, "model.7": 7}
+NUMBERED = {
+    "checkpoint-500": 500,
+    "checkpoint_0": 0,
+    "ckpt_000123": 123,
+    "0099": 99,
+    "net10": 10,
+    "model.7": 7,
+    "checkpoint-20000000": 20_000_000,
+}
 SILENT = [
     "resnet50",
     "val_loss=0.33",
@@ -30,6 +47,16 @@ SILENT = [
     "2024-05-01",
     "model_20240501_120000",
     "vgg16",
+    "step_100.50",
+    "step_1_000",
+    "step_1,000",
+    "step_1_000_000",
+    "step=1.5e3",
+    "step2024-05-01",
+    "epoch_1_000",
+    "epoch=1.2.3",
+    "epoch=1e3",
+    "checkpoint-20240501",
     "weights",
     "footstep7",
 ]

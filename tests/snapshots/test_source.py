@@ -5,6 +5,7 @@ import socket
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -330,6 +331,99 @@ def test_identical_weights_are_reported_by_name(ending, model, state, tmp_path):
     assert snapshots[0].digest == snapshots[1].digest  # so that results are computed once
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": torch.arange(6.0).reshape(3, 2)},
+        {"b": torch.arange(6.0).reshape(2, 3)},
+        {"a": torch.arange(6.0).reshape(3, 2).T},
+        {"a": torch.arange(6.0).view(torch.int32).reshape(2, 3)},
+        {"a": torch.arange(6.0).reshape(2, 3), "b": torch.arange(6.0)[:0]},
+    ],
+)
+@pytest.mark.parametrize("fields", [{}, {"epoch": 1}])
+@pytest.mark.parametrize("copied", [True, False])
+def test_equal_bytes_under_other_names_or_shapes_are_other_weights(other, fields, copied, tmp_path):
+    def checkpoint(state):
+        return {"state_dict": state, **fields} if fields else state
+
+    first = {"a": torch.arange(6.0).reshape(2, 3)}
+    torch.save(checkpoint(first), tmp_path / "epoch-1.pt")
+    torch.save(checkpoint(other), tmp_path / "epoch-2.pt")
+    if copied:
+        torch.save(checkpoint(other), tmp_path / "last.pt")
+    snapshots = Snapshots.discover(tmp_path)
+    assert snapshots.labels == ("epoch-1", "epoch-2")
+    assert [row.aliases for row in snapshots] == [(), ("last",) if copied else ()]
+    assert snapshots.identical == ()
+    assert snapshots[0].digest != snapshots[1].digest
+
+
+def test_swapped_names_are_other_weights_and_other_fields_are_not(tmp_path):
+    a, b, c = (torch.full((2,), float(i)) for i in range(3))
+    moments = {"state": {0: {"exp_avg": c}}}
+    for epoch, state in enumerate(({"a": a, "b": b}, {"a": b, "b": a}, {"a": a, "b": b})):
+        saved = {"model": state, "epoch": epoch, "loss": epoch / 4, "optimizer": moments}
+        torch.save(saved, tmp_path / f"epoch-{epoch}.pt")
+    assert Snapshots.discover(tmp_path).identical == (("epoch-0", "epoch-2"),)
+
+
+def test_weights_in_a_list_are_not_taken_for_equal_unread(tmp_path):
+    for epoch, parts in enumerate(([torch.ones(2, 3)], [torch.ones(3, 2)])):
+        torch.save({"model": {"w": torch.ones(1)}, "epoch": epoch, "more": parts}, tmp_path / f"e{epoch}.pt")
+    assert Snapshots.discover(tmp_path).identical == ()
+
+
+NINE = {
+    "int": 9,
+    "tensor": torch.tensor(9),
+    "short tensor": torch.tensor(9, dtype=torch.int16),
+    "float tensor": torch.tensor(9.0),
+    "item of a tensor": torch.arange(20)[9],
+    "numpy integer": np.int64(9),
+    "unsigned": np.uint16(9),
+    "numpy float": np.float32(9),
+    "big-endian": np.array([9], ">i8")[0],
+}
+
+
+@pytest.mark.parametrize("kind", NINE)
+def test_a_step_that_numpy_or_torch_wraps_is_known_before_reading(kind, state, tmp_path):
+    saved = {"model": state, "global_step": NINE[kind], "val_loss": np.float64(0.5), "epoch": torch.tensor(2.5)}
+    torch.save(saved, tmp_path / "b.pt")
+    torch.save({"model": shifted(state, 1), "global_step": 10}, tmp_path / "a.pt")
+    snapshots = Snapshots.discover(tmp_path)
+    assert snapshots.labels == ("b", "a")
+    row = snapshots[0]
+    assert (row.step, row.epoch, row.metrics) == (9, 2.5, {"val_loss": 0.5})
+    assert_same(row.load(), state)
+    assert (row.step, row.status) == (9, "ok")
+
+
+def test_a_counter_between_the_tensors_is_a_step_but_a_parameter_is_none(state, tmp_path):
+    torch.save({**state, "global_step": torch.tensor(9), "loss_scale": torch.tensor(0.5)}, tmp_path / "a.pt")
+    for snapshot in (Snapshots.discover(tmp_path)[0], Snapshots.of([torch.load(tmp_path / "a.pt")])[0]):
+        assert (snapshot.step, snapshot.metrics) == (9, {})
+        assert snapshot.load().keys() == {*state, "global_step", "loss_scale"}
+        assert (snapshot.step, snapshot.metrics) == (9, {})
+
+
+def test_fractions_of_epochs_are_in_order(state, tmp_path):
+    for epoch in ("12.5", "2.5", "12", "100"):
+        torch.save(shifted(state, float(epoch)), tmp_path / f"epoch={epoch}.pt")
+    snapshots = Snapshots.discover(tmp_path)
+    assert snapshots.labels == ("epoch=2.5", "epoch=12", "epoch=12.5", "epoch=100")
+    assert [row.epoch for row in snapshots] == [2.5, 12, 12.5, 100]
+    (tmp_path / "epoch=7.5").write_bytes((tmp_path / "epoch=12.pt").read_bytes())
+    assert [(row.label, row.epoch) for row in Snapshots.of(tmp_path / "epoch=7.5")] == [("epoch=7.5", 7.5)]
+
+
+def test_a_large_step_that_reads_like_a_date_is_a_step(state, tmp_path):
+    for step in (20_000_000, 500):
+        torch.save(shifted(state, step / 1e7), tmp_path / f"step_{step}.pt")
+    assert [row.step for row in Snapshots.discover(tmp_path)] == [500, 20_000_000]
+
+
 def test_unusable_files_are_rows_and_passed_over_files_are_told(state, tmp_path):
     torch.save(state, tmp_path / "step-1.pt")
     (tmp_path / "step-2.pt").write_bytes(b"")
@@ -455,7 +549,7 @@ def test_many_pickled_files_are_listed_by_their_names(state, tmp_path, monkeypat
     monkeypatch.setattr(listing, "FIELDS_LIMIT", 2)
     for step in range(4):
         torch.save({"state_dict": shifted(state, step), "epoch": 1}, tmp_path / f"step-{step}.pt")
-    monkeypatch.setattr(torch_file, "top_level_scalars", None)
+    monkeypatch.setattr(torch_file, "tell", None)
     snapshots = Snapshots.discover(tmp_path)
     assert [(row.step, row.epoch) for row in snapshots] == [(step, None) for step in range(4)]
     assert "names" in snapshots.notes[0]
