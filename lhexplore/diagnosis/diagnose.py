@@ -26,6 +26,16 @@ class Diagnosis:
     metrics: Mapping[str, float]
     findings: tuple[Finding, ...]
 
+    def __repr__(self) -> str:
+        where = "whole network" if self.layer is None else repr(self.layer)
+        low, high = self.hesd.interval
+        lines = [
+            f"Diagnosis of {where} at {self.snapshot!r}: {self.hesd.symbol} {self.hesd.word}, "
+            f"C_t = {self.hesd.ct:.3g} ({low:.3g} to {high:.3g}), λmax = {self.metrics['lambda_max']:.4g}"
+        ]
+        lines += [f"  {finding.level}: {finding.title}. {finding.text} → {finding.action}" for finding in self.findings]
+        return "\n".join(lines)
+
 
 def diagnose(
     spectrum: Spectrum,
