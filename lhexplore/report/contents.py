@@ -13,10 +13,11 @@ from numpy import ndarray
 from ..diagnosis import METRICS, Diagnosis
 from ..diagnosis.number_texts import short
 from ..explorer.card import known_card
-from ..explorer.escape import plain
-from ..explorer.figures import Plot, heat_map, loss_plot, pack_frames, snapshot_ticks, snapshot_words, spectrum_plot
+from ..explorer.figures import Plot, heat_map, loss_plot, pack_frames, spectrum_plot
 from ..explorer.heat_figure import Metric, metric_name
+from ..explorer.places import axis_words, snapshot_ticks, snapshot_words, step_words
 from ..explorer.protocols import LayerLike, SnapshotLike
+from ..explorer.sentences import trace_words
 from ..explorer.theme import THEMES
 from ..spectrum import Spectrum
 
@@ -119,8 +120,7 @@ def _shot(row: SnapshotLike) -> Json:
 
 
 def _layer(block: Block, shots: Sequence[SnapshotLike]) -> Json:
-    labels = [plain(snapshot_words(row)) for row in shots]
-    plot = spectrum_plot(block.spectra, labels, layer=block.name)
+    plot = spectrum_plot(block.spectra, [step_words(row) for row in shots], layer=block.name)
     return {
         "name": block.name,
         "size": block.size,
@@ -135,12 +135,11 @@ def _layer(block: Block, shots: Sequence[SnapshotLike]) -> Json:
 
 def _reading(spectrum: Spectrum, diagnosis: Diagnosis) -> Json:
     """The card beside the figure, the cells of the table, and how the numbers came about."""
-    stderr = f" ± {short(2 * spectrum.trace_stderr, digits=2)}" if spectrum.trace_stderr > 0 else ""
     found = [f.title for f in diagnosis.findings if f.level != "info"]
     card = known_card("", spectrum, diagnosis)
     return {
         **card,
-        "cells": [short(spectrum.largest), short(spectrum.trace) + stderr, "; ".join(found)],
+        "cells": [short(spectrum.largest), trace_words(spectrum), "; ".join(found)],
         "provenance": [
             ["method", f"{spectrum.method}: {spectrum.reason}" if spectrum.reason else spectrum.method],
             ["curvature", f"{spectrum.curvature} of {spectrum.functional}, split {spectrum.split}"],
@@ -174,8 +173,8 @@ def _map(
     values: Float[ndarray, "layers snapshots"], metric: Metric, blocks: Sequence[Block], shots: Sequence[SnapshotLike]
 ) -> Json:
     names = [block.name for block in blocks]
-    words = [snapshot_words(row) for row in shots]
-    plot = heat_map(values, names, words, metric=metric, ticks=snapshot_ticks(shots))
+    steps, ticks = [step_words(row) for row in shots], snapshot_ticks(shots)
+    plot = heat_map(values, names, steps, metric=metric, ticks=ticks, x_label=axis_words(shots))
     meaning = getattr(metric, "meaning", "")
     return {"name": metric_name(metric), "meaning": meaning, "figure": _figure(plot)}
 

@@ -145,13 +145,13 @@ _PAGE = """<!DOCTYPE html>
 <p class="muted">{legend}</p>
 <p id="sentence" role="status" aria-live="polite"></p>
 </div>
-<div class="panel card" id="card" tabindex="0" role="region" aria-label="What the spectrum says"></div>
-</section>
-<section class="panel">
+<div class="panel">
 <h2>Loss</h2>
 <ul id="loss-legend" class="legend" aria-label="Legend of the losses"></ul>
 <div id="loss" class="figure" role="img"></div>
 <p id="loss-sentence" class="muted"></p>
+</div>
+<div class="panel card" id="card" role="region" aria-label="What the spectrum says"></div>
 </section>
 <section class="panel">
 <div class="row"><h2>Layers over training</h2><label>Metric <select id="metric"></select></label></div>

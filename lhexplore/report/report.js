@@ -125,11 +125,22 @@
     }
   }
 
+  let shown = null; // whose pages the card holds
+  function page(layer, shot, reading) {
+    const made = element("div", "", "page");
+    made.append(...card(layer, shot, reading));
+    return made;
+  }
+
   function detail() {
     const layer = data.layers[state.layer];
     const shot = data.snapshots[state.frame];
     const reading = layer.readings[state.frame];
-    at("card").replaceChildren(...card(layer, shot, reading));
+    if (shown !== layer) {
+      at("card").replaceChildren(...layer.readings.map((each, k) => page(layer, data.snapshots[k], each)));
+      shown = layer;
+    }
+    [...at("card").children].forEach((each, k) => each.classList.toggle("current", k === state.frame));
     at("rows").replaceChildren(...data.layers.map(row), ...data.skipped.map(skipped));
     at("table-title").textContent = `All layers at ${shot.words}`;
     at("provenance").replaceChildren(...pairs(reading.provenance ?? []));
@@ -165,6 +176,9 @@
     }
     if (reading.reasons.length) {
       const why = element("details");
+      why.addEventListener("toggle", () => { // on all pages, so that nothing jumps while scrubbing
+        for (const each of at("card").querySelectorAll("details")) each.open = why.open;
+      });
       why.append(element("summary", "Why this type"), ...reading.reasons.map((reason) => element("p", reason)));
       parts.push(why);
     }

@@ -156,7 +156,7 @@ def test_a_hostile_name_is_only_a_name(opened):
     opened.settle()
     assert opened.page.evaluate("() => window.hacked") is None
     assert opened.page.locator("img").count() == 0
-    assert opened.page.locator("#card h2").inner_text() == HOSTILE
+    assert opened.page.locator("#card .current h2").inner_text() == HOSTILE
     opened.page.locator("#map").scroll_into_view_if_needed()
     box = opened.page.locator("#map").bounding_box()
     shown = []
