@@ -16,7 +16,7 @@ from .theme import clear_background, themed
 
 FONT = "12px"
 NARROWEST = 240  # pixels
-BETWEEN = 8  # pixels between labels side by side; what does not fit is left out
+BETWEEN = 4  # pixels between labels side by side; what does not fit is left out
 
 
 def blank_figure(

@@ -1,4 +1,4 @@
-// Shows one card of text: everything is put in as text, so names and messages can hold anything.
+// One page of text per snapshot, one on show: all is put in as text, so names and messages can hold anything.
 
 function element(tag, name, parent, text) {
   const made = document.createElement(tag);
@@ -10,29 +10,36 @@ function element(tag, name, parent, text) {
 
 async function render({ model, el }) {
   const card = element("section", "lhx-card", el);
-  card.tabIndex = 0; // long cards scroll, also by keyboard
-  card.dataset.lmSuppressShortcuts = "true";
   card.setAttribute("aria-label", "Diagnosis of the spectrum");
-  let texts = [];
-  let shown = "";
+  let pages = [];
   let opened = false;
 
   const parse = () => {
-    texts = JSON.parse(model.get("texts"));
+    const texts = JSON.parse(model.get("texts"));
+    for (const { page } of pages.splice(texts.length)) page.remove();
+    texts.forEach((text, i) => {
+      const written = JSON.stringify(text);
+      if (pages[i]?.written === written) return; // leave the selection alone
+      const page = write(text);
+      if (pages[i]) pages[i].page.replaceWith(page);
+      else card.append(page);
+      pages[i] = { page, written };
+    });
     update();
   };
 
   const update = () => {
-    const text = texts[frame.get()];
-    const now = JSON.stringify(text ?? null);
-    if (now === shown) return; // leave selection and scroll position alone
-    shown = now;
-    const before = card.scrollTop;
-    card.replaceChildren();
-    if (!text) return;
-    card.dataset.state = text.state;
-    const facts = element("div", "lhx-card-facts", card);
-    const words = element("div", "lhx-card-words", card);
+    const now = pages[frame.get()]?.page;
+    for (const { page } of pages) if (page !== now) page.classList.remove("lhx-current");
+    now?.classList.add("lhx-current");
+    card.dataset.state = now?.dataset.state ?? "";
+  };
+
+  const write = (text) => {
+    const page = element("div", "lhx-page");
+    page.dataset.state = text.state;
+    const facts = element("div", "lhx-card-facts", page);
+    const words = element("div", "lhx-card-words", page);
     element("div", "lhx-card-title", facts, text.title);
     const badge = element("div", "lhx-badge", facts);
     badge.dataset.kind = text.badge?.kind ?? "unknown";
@@ -52,11 +59,30 @@ async function render({ model, el }) {
     if (text.reasons.length) {
       const why = element("details", "lhx-why", words);
       why.open = opened;
-      why.addEventListener("toggle", () => { opened = why.open; });
+      why.addEventListener("toggle", () => open(why.open)); // open on all pages: nothing jumps while scrubbing
       element("summary", "", why, "Why this type");
       for (const reason of text.reasons) element("p", "", why, reason);
     }
-    card.scrollTop = before;
+    return page;
+  };
+
+  // Other layers have shorter cards: the height is kept, or what lies below would jump from under the mouse.
+  let width = 0;
+  const keep = () => { card.style.minHeight = `${Math.ceil(card.getBoundingClientRect().height)}px`; };
+  const measure = () => { card.style.minHeight = ""; requestAnimationFrame(keep); };
+  const sizes = new ResizeObserver(() => {
+    const now = card.getBoundingClientRect().width;
+    if (Math.abs(now - width) < 1) return keep();
+    width = now;
+    return measure();
+  });
+  sizes.observe(card);
+
+  const open = (wanted) => {
+    if (opened === wanted) return;
+    opened = wanted;
+    measure();
+    for (const why of card.querySelectorAll(".lhx-why")) why.open = opened;
   };
 
   const findings = (text, words) => {
@@ -80,6 +106,7 @@ async function render({ model, el }) {
   model.on("change:texts", parse);
   parse();
   return () => {
+    sizes.disconnect();
     model.off("change:texts", parse);
     frame.stop();
   };

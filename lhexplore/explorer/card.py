@@ -1,16 +1,15 @@
 """The card beside the spectrum: HESD badge, the numbers with their errors, how they were made, what was found."""
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import traitlets as t
 
 from ..diagnosis import Diagnosis, Hesd
-from ..diagnosis.number_texts import short
 from ..spectrum import Spectrum, Step
 from .framed import Framed, script
+from .sentences import end_words, interval_words, trace_words
 
 Text = dict[str, Any]  # what card.js shows of one snapshot; only text, never markup
 
@@ -78,20 +77,12 @@ def badge(hesd: Hesd) -> Text:
 
 def numbers(spectrum: Spectrum, hesd: Hesd) -> list[list[str]]:
     """Rows of the card: name, value with its error, what it means."""
-    low, high = hesd.interval
-    ct = short(hesd.ct)
-    if not math.isnan(low) and not short(low) == ct == short(high):
-        ct += f" ({short(low)} … {short(high)})"
-    stderr = spectrum.trace_stderr
+    ct = interval_words(hesd.ct, hesd.interval)
     return [
         ["C_t", ct, "smallest over largest eigenvalue; mainly positive from −0.6 up; the interval is its uncertainty"],
-        ["λmax", f"{short(spectrum.largest)} ± {short(spectrum.error, digits=1)}", "largest eigenvalue"],
-        ["λmin", f"{short(spectrum.smallest)} ± {short(spectrum.error, digits=1)}", "smallest eigenvalue"],
-        [
-            "trace",
-            short(spectrum.trace) + (f" ± {short(2 * stderr, digits=2)}" if stderr else ""),
-            "sum of all eigenvalues",
-        ],
+        ["λmax", end_words(spectrum.largest, spectrum), "largest eigenvalue"],
+        ["λmin", end_words(spectrum.smallest, spectrum), "smallest eigenvalue"],
+        ["trace", trace_words(spectrum), "sum of all eigenvalues"],
         ["parameters", f"{spectrum.size:,}", "number of eigenvalues"],
     ]
 

@@ -6,12 +6,13 @@ so what is known is scrubbed without the kernel.
 
 Classes of the page's elements, for style sheets and tests: ``lhx-explorer`` around everything; ``lhx-heading``;
 ``lhx-pane-loss``, ``lhx-pane-spectrum`` and ``lhx-pane-heat`` (Bokeh figures, each with an ``lhx-figure`` whose
-``aria-label`` says what it shows); ``lhx-player`` with the buttons ``lhx-prev``, ``lhx-play``, ``lhx-next`` and the
-label ``lhx-place``; ``lhx-slider``; ``lhx-layers`` (list box) with one ``lhx-layer`` per row, in it ``lhx-layer-name``,
-``lhx-layer-size``, ``lhx-layer-fill``, ``lhx-layer-number``, ``lhx-layer-mark``; ``lhx-view``, ``lhx-scale``,
-``lhx-metric`` (dropdowns); ``lhx-card`` with ``lhx-badge`` (``data-kind`` is the colour), ``lhx-numbers``,
-``lhx-method``, ``lhx-findings``; ``lhx-progress``, ``lhx-progress-text``, ``lhx-status``, ``lhx-problem``;
-``lhx-compute`` and ``lhx-stop`` (buttons); ``lhx-code``.
+``aria-label`` says what it shows, and an ``lhx-legend``); ``lhx-player`` with the buttons ``lhx-prev``, ``lhx-play``,
+``lhx-next`` and the label ``lhx-place``; ``lhx-slider``; ``lhx-layers`` (list box) with one ``lhx-layer`` per row, in
+it ``lhx-layer-name``, ``lhx-layer-size``, ``lhx-layer-fill``, ``lhx-layer-number``, ``lhx-layer-mark``; ``lhx-view``,
+``lhx-scale``, ``lhx-metric`` (dropdowns); ``lhx-card`` with one ``lhx-page`` per snapshot (``lhx-current`` is on
+show), in it ``lhx-badge`` (``data-kind`` is the colour), ``lhx-numbers``, ``lhx-method``, ``lhx-findings``;
+``lhx-progress``, ``lhx-progress-text``, ``lhx-status``, ``lhx-problem``; ``lhx-compute`` and ``lhx-stop`` (buttons);
+``lhx-code``.
 """
 
 import threading
@@ -303,7 +304,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
 
     def _on_heat(self, cell: int) -> None:
         row, column = cell_of(cell, len(self._labels))
-        rows = self._look().rows
+        rows = self._screen.map_rows
         if 0 <= row < len(rows):
             self.layer, self.snapshot = rows[row].name, column
 

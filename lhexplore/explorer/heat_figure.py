@@ -43,6 +43,7 @@ def heat_map(
     metric: Metric,
     layer: int = 0,
     ticks: Mapping[float, str] | None = None,
+    x_label: str = "snapshot",
     prefix: str = "",
     height: int | None = None,
 ) -> Plot:
@@ -58,6 +59,7 @@ def heat_map(
         metric: its name, unit, and whether it spans decades.
         layer: row of the frame.
         ticks: labels under the map by snapshot number (see ``snapshot_ticks``); thinned ``labels`` if left out.
+        x_label: what the labels under the map are.
         prefix: makes the names of sources unique where several figures share a page.
         height: in pixels; chosen from the number of layers if left out.
     """
@@ -69,7 +71,7 @@ def heat_map(
     every = max(1, ceil(layers * 13 / max(tall - FRAME, 1)))  # a label needs 13 pixels
     rows = {float(i): plain(name, longest=24) for i, name in enumerate(layer_names) if i % every == 0}
     label_axis(plot.yaxis[0], f"{prefix}heat-y-axis", "", rows)
-    label_axis(plot.xaxis[0], f"{prefix}heat-x-axis", "snapshot", _column_ticks(labels) if ticks is None else ticks)
+    label_axis(plot.xaxis[0], f"{prefix}heat-x-axis", x_label, _column_ticks(labels) if ticks is None else ticks)
     heading = f"{metric_name(metric)} [{metric.unit}]" if metric.unit else metric_name(metric)
     add_frame_title(plot, f"{prefix}heat-title")
 

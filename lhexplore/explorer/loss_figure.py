@@ -14,7 +14,7 @@ from .axes import log_ticks
 from .base_figure import blank_figure, empty_source, label_axis, packed, tooltip
 from .escape import plain
 from .frames import Key, Plot, Shape
-from .places import snapshot_ticks, snapshot_words
+from .places import axis_words, snapshot_ticks, snapshot_words
 from .protocols import SnapshotLike
 from .theme import themed
 
@@ -45,8 +45,7 @@ def loss_plot(
         prefix=prefix, height=height, x=(-0.5, max(count - 0.5, 0.5)), y=(low, high),
         y_type="log" if logarithmic else "linear", tools="",
     )  # fmt: skip
-    name = "snapshot (training step)" if any(s.step is not None for s in snapshots) else "snapshot"
-    label_axis(plot.xaxis[0], f"{prefix}loss-x-axis", name, snapshot_ticks(snapshots))
+    label_axis(plot.xaxis[0], f"{prefix}loss-x-axis", axis_words(snapshots), snapshot_ticks(snapshots))
     ticks = log_ticks(low, high, most=5) if logarithmic else _even_ticks(low, high)
     label_axis(plot.yaxis[0], f"{prefix}loss-y-axis", "loss", ticks if finite.size else {})
     now = empty_source(f"{prefix}loss-now", x=1)

@@ -27,14 +27,14 @@ class Parts:
     scale: w.Dropdown
     spectrum: BokehPane
     spectrum_words: Words
-    card: Card
-    status: Status
-    compute: w.Button
-    stop: w.Button
-    code: Words
     metric: w.Dropdown
     heat: BokehPane
     heat_words: Words
+    card: Card
+    compute: w.Button
+    stop: w.Button
+    status: Status
+    code: Words
     boxes: list[w.Box] = field(default_factory=list)
 
     @classmethod
@@ -79,14 +79,14 @@ class Parts:
         scrub = self._box(w.VBox, "lhx-scrub", self.slider, self.player)
         left = self._box(w.VBox, "lhx-left", self.layers)
         looks = self._box(w.HBox, "lhx-caption", self.view, self.scale)
-        middle = self._box(w.VBox, "lhx-middle", looks, self.spectrum, self.spectrum_words)
+        metric = self._box(w.HBox, "lhx-caption", self.metric)
+        middle = self._box(
+            w.VBox, "lhx-middle", looks, self.spectrum, self.spectrum_words, metric, self.heat, self.heat_words
+        )
         right = self._box(w.VBox, "lhx-right", self.card)
         main = self._box(w.HBox, "lhx-main", left, middle, right)
         doing = self._box(w.HBox, "lhx-doing", self.compute, self.stop, self.status)
-        caption = self._box(w.HBox, "lhx-caption", self.metric)
-        return [
-            self.heading, self.loss, scrub, main, doing, self.code, caption, self.heat, self.heat_words,
-        ]  # fmt: skip
+        return [self.heading, self.loss, scrub, main, doing, self.code]
 
     def close(self) -> None:
         """Close every widget, with its layout and style: ipywidgets remembers all of them otherwise."""

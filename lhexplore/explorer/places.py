@@ -37,6 +37,11 @@ def place(snapshot: SnapshotLike) -> str:
     return " · ".join(parts) or plain(snapshot.label)
 
 
+def axis_words(snapshots: Sequence[SnapshotLike]) -> str:
+    """Say what the labels under a figure are."""
+    return "snapshot (training step)" if any(s.step is not None for s in snapshots) else "snapshot"
+
+
 def snapshot_ticks(snapshots: Sequence[SnapshotLike], *, most: int = MOST_LABELS) -> dict[float, str]:
     """Label snapshots with their steps (or names), thinned evenly, first and last included."""
     count = len(snapshots)

@@ -11,7 +11,8 @@ from .escape import plain
 from .figures import heat_map, loss_plot, spectrum_plot
 from .heat_figure import metric_name
 from .parts import Parts
-from .state import Cell, Selection, requests, words
+from .places import axis_words, snapshot_ticks, step_words
+from .state import Cell, Entry, Selection, requests, words
 from .status import pace_words
 
 EVERYTHING = frozenset({"layer", "map", "loss"})
@@ -24,6 +25,9 @@ class Screen:
 
     def __init__(self, session: Any, parts: Parts, computing: Computing) -> None:
         self._session, self._parts, self._computing, self._known = session, parts, computing, computing.known
+        self._shots = list(session.snapshots)
+        self._steps = [step_words(row) for row in self._shots]
+        self.map_rows: tuple[Entry, ...] = ()  # as drawn last
 
     def paint(self, looking: Selection, stale: set[str]) -> None:
         """Draw again what is in ``stale``, and the progress."""
@@ -50,8 +54,8 @@ class Screen:
         parts.compute.disabled = computing.closed or working or done == total
 
     def _paint_loss(self) -> None:
-        shots = list(self._session.snapshots)
-        self._parts.loss.show(loss_plot(shots, [self._session.losses(k) for k in range(len(shots))]))
+        losses = [self._session.losses(k) for k in range(len(self._shots))]
+        self._parts.loss.show(loss_plot(self._shots, losses))
 
     def _paint_layer(self, looking: Selection) -> None:
         parts = self._parts
@@ -59,7 +63,7 @@ class Screen:
         spectra = [self._known.best(cell) for cell in cells]
         kind: Any = looking.view
         scale: Any = looking.scale
-        plot = spectrum_plot(spectra, looking.labels, layer=looking.layer, kind=kind, scale=scale)
+        plot = spectrum_plot(spectra, self._steps, layer=looking.layer, kind=kind, scale=scale)
         parts.spectrum.show(plot, kind=(kind, scale))
         parts.spectrum_words.say(plot.sentences)
         parts.card.show([self._card(cell, looking) for cell in cells])
@@ -79,17 +83,26 @@ class Screen:
 
     def _paint_map(self, looking: Selection) -> None:
         parts, metric, count = self._parts, METRICS[looking.metric], len(looking.labels)
+        self.map_rows = self._rows(looking)
         cells = [[(entry.name, k) for k in range(count)] for entry in looking.shown]
         table = np.array([[self._value(cell, looking.metric) for cell in row] for row in cells])
         marks = [[self._mark(cell) for cell in row] for row in cells]
         parts.layers.show(table, marks, quantity=metric_name(metric), log=metric.log)
-        names = [entry.name for entry in looking.rows]
-        values = table[[looking.shown.index(entry) for entry in looking.rows]]
+        names = [entry.name for entry in self.map_rows]
+        values = table[[looking.shown.index(entry) for entry in self.map_rows]]
         here = names.index(looking.layer) if looking.layer in names else NOWHERE
-        plot = heat_map(values, names, looking.labels, metric=metric, layer=here)
+        ticks, label = snapshot_ticks(self._shots), axis_words(self._shots)
+        plot = heat_map(values, names, self._steps, metric=metric, layer=here, ticks=ticks, x_label=label)
         colours = str([model.tags for model in plot.root.select({"name": "heat-colours"})])
         parts.heat.show(plot, kind=(looking.metric, *names, colours))
         parts.heat_words.say(plot.sentences)
+
+    def _rows(self, looking: Selection) -> tuple[Entry, ...]:
+        """Rows of the map: the layers, and the whole network below as soon as it is known somewhere or looked at."""
+        whole = [entry for entry in looking.shown if entry.key is None and entry not in looking.rows]
+        cells = [(entry.name, k) for entry in whole for k in range(len(looking.labels))]
+        wanted = any(name == looking.layer or self._known.spectrum((name, k)) is not None for name, k in cells)
+        return (*looking.rows, *whole) if wanted else looking.rows
 
     def _value(self, cell: Cell, metric: str) -> float:
         found = self._computing.diagnosis(cell)
@@ -102,6 +115,8 @@ class Screen:
     def _progress(self, looking: Selection) -> str:
         computing, pace = self._computing, self._computing.pace
         done, failed, total = computing.count()
+        if done + failed == total and not computing.busy:
+            return ""  # the status says it
         current = computing.current
         where = "" if current is None else f"{plain(current[0])} at {looking.places[current[1]]}"
         left = pace.left(computing.missing()) if computing.busy else float("nan")
@@ -119,8 +134,8 @@ def status_words(computing: Computing) -> str:
     if done + failed < total:
         return "Stopped. Look at something missing to compute it, or press Compute for all."
     if failed:
-        return f"{done} of {total} spectra are known; {failed} could not be computed."
-    return f"All {total} spectra are known."
+        return f"{done}/{total} spectra · {failed} could not be computed"
+    return f"{total}/{total} spectra · all known"
 
 
 def problem_words(computing: Computing, looking: Selection) -> str:

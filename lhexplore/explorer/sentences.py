@@ -1,5 +1,7 @@
 """Says in words what the figures show: the text twin of every picture, and the short lines inside them."""
 
+import math
+
 import numpy as np
 
 from ..diagnosis.number_texts import short
@@ -12,24 +14,45 @@ def spectrum_title(spectrum: Spectrum | None, name: str, label: str) -> str:
     start = f"{plain(name, longest=32)} · {plain(label, longest=32)}"
     if spectrum is None:
         return f"{start} · not computed yet"
-    ends = f"λ from {_end(spectrum.smallest, spectrum)} to {_end(spectrum.largest, spectrum)}"
-    return f"{start} · {ends} · {_kind(spectrum)}"
+    if spectrum.exact:
+        return f"{start} · exact"
+    return f"{start} · estimate, {spectrum.probes} × {spectrum.steps}" + ("" if spectrum.complete else ", unfinished")
 
 
 def spectrum_sentence(spectrum: Spectrum, name: str, label: str) -> str:
     """A full description of one spectrum: its ends, how many of each sign, its trace and how sure all that is."""
     about = "" if spectrum.exact else "about "
     negative, zero, positive = _shares(spectrum)
-    trace = f"trace {short(spectrum.trace)}"
-    if spectrum.trace_stderr > 0:
-        trace += f" ± {short(2 * spectrum.trace_stderr, digits=2)}"  # covers 95 %
     ends = f"from {_end(spectrum.smallest, spectrum)} to {_end(spectrum.largest, spectrum)}"
     return (
         f"{plain(name)} at {plain(label)}: {_eigenvalues(spectrum.size)} {ends} "
         f"(± {short(spectrum.error, digits=1)}); {about}{negative} negative, {zero} in the "
-        f"zero band (within ±{short(spectrum.zero_band, digits=2)}), {positive} positive; {trace}. "
-        f"{_kind(spectrum).capitalize()}."
+        f"zero band (within ±{short(spectrum.zero_band, digits=2)}), {positive} positive; "
+        f"trace {trace_words(spectrum)}. {_kind(spectrum).capitalize()}."
     )
+
+
+def trace_words(spectrum: Spectrum) -> str:
+    """The trace and what it may be off by: twice its standard error, or the round-off of all eigenvalues together."""
+    error = spectrum.size * spectrum.error if spectrum.exact else 2 * spectrum.trace_stderr
+    return f"{short(spectrum.trace)} ± {short(error, digits=1 if spectrum.exact else 2)}"
+
+
+def end_words(value: float, spectrum: Spectrum) -> str:
+    """An end of the spectrum with its error; what has no sign is called zero."""
+    if abs(value) <= spectrum.zero_band:
+        return f"0 (within ± {short(spectrum.zero_band, digits=1)})"
+    return f"{short(value)} ± {short(spectrum.error, digits=1)}"
+
+
+def interval_words(value: float, interval: tuple[float, float]) -> str:
+    """A value with its interval: ``−0.229  (−0.231 to −0.227)``, or ± where that lies below the digits shown."""
+    low, high = (short(end) for end in interval)
+    if math.isnan(interval[0]) or math.isnan(interval[1]):
+        return short(value)
+    if low == short(value) == high:
+        return f"{short(value)} ± {short(max(value - interval[0], interval[1] - value), digits=1)}"
+    return f"{short(value)}  ({low} to {high})"
 
 
 def missing_sentence(name: str, label: str) -> str:

@@ -1,4 +1,4 @@
-// A bar, a line that changes often, and two lines for people who listen: what is going on, and what went wrong.
+// One line (a bar, what is going on, how fast) and another only where something went wrong.
 
 function render({ model, el }) {
   const box = document.createElement("div");
@@ -12,10 +12,10 @@ function render({ model, el }) {
   const bar = add("progress", "lhx-progress");
   bar.max = 1;
   bar.setAttribute("aria-label", "Spectra computed");
-  const progress = add("span", "lhx-progress-text");
   const status = add("span", "lhx-status");
   status.setAttribute("role", "status");
   status.setAttribute("aria-live", "polite");
+  const progress = add("span", "lhx-progress-text");
   const problem = add("div", "lhx-problem");
   problem.setAttribute("role", "alert");
   el.append(box);

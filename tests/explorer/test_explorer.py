@@ -62,7 +62,7 @@ def test_it_starts_with_the_first_layer_at_the_last_snapshot_and_fills_what_is_m
     assert (explorer.layer, explorer.snapshot) == ("conv1", 11)
     explorer.settled(PATIENCE)
     assert set(session.asked) == MISSING
-    assert explorer.status == "All 48 spectra are known."
+    assert explorer.status == "48/48 spectra · all known"
     assert explorer.problem == ""
     assert {c["state"] for c in json.loads(explorer._parts.card.texts)} == {"known"}
 
@@ -133,7 +133,7 @@ def test_traits_move_the_screen(made):
     assert json.loads(parts.layers.rows)[parts.layers.selected]["name"] == "head"
     assert card(explorer)["title"].startswith("head · step 8")
     assert json.loads(parts.code.texts)[4] == str(explorer.request) == "session.spectrum('head', 'step-000008')"
-    assert "head at step-000008" in json.loads(parts.spectrum_words.texts)[4]
+    assert "head at step 8:" in json.loads(parts.spectrum_words.texts)[4]
     assert parts.layers.quantity == "trace"
 
 
@@ -272,7 +272,7 @@ def test_stop_acts_within_a_product_and_lasts_until_something_missing_is_looked_
     session.pause = 0
     explorer._parts.compute.click()
     explorer.settled(PATIENCE)
-    assert explorer.status == "All 48 spectra are known."
+    assert explorer.status == "48/48 spectra · all known"
 
 
 class Failing(CannedSession):
@@ -295,7 +295,7 @@ def test_errors_are_on_screen_in_words_and_the_other_cells_go_on(made):
     assert explorer.badge == "failed"
     assert explorer._parts.status.problem == explorer.problem
     assert explorer.problem.startswith("conv1 at step-000002: The loss is NaN in batch 3")
-    assert explorer.status == "46 of 48 spectra are known; 2 could not be computed."
+    assert explorer.status == "46/48 spectra · 2 could not be computed"
     explorer.layer = "head"
     assert "The loss is NaN" in explorer.problem  # elsewhere, still said
     session.failure = ZeroDivisionError("by zero")
