@@ -5,7 +5,7 @@ operators that the spectra use.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,6 +39,23 @@ def couples(replica: "Replica", batch: Any) -> bool:
     """Whether a batch's loss is something else than the mean of its parts'; tried on its first examples."""
     with replica.guard():
         return _coupling(replica, _head(batch))[1] != "ok"
+
+
+def coupled(replica: "Replica", batch: Any) -> str:
+    """Why a mean over batches is no mean over examples, in words; empty where it is one, or where it cannot be told."""
+    with replica.guard():
+        try:
+            found = _halves(replica, _head(batch))
+        except LhexploreError:  # such as a loss that is not finite: said where it is computed
+            return ""
+    if found.whole == found.mean:
+        return ""
+    if _close(found.whole, found.total, replica.dtype):
+        return (
+            f"{replica.loss.name} sums over the examples of a batch, and the mean over batches is shown: it depends on "
+            "how your loader cuts them. Return the mean over the batch"
+        )
+    return found.row[2]
 
 
 def _slice(replica: "Replica") -> Any:
@@ -133,35 +150,48 @@ def _effects(replica: "Replica", batch: Any) -> Row:
     return ("side effects", "ok", "a forward leaves the weights as they are")
 
 
+class _Halves(NamedTuple):
+    """The loss of a batch, and of its two halves together; or why they were not compared."""
+
+    row: Row
+    whole: float = 0.0
+    mean: float = 0.0
+    total: float = 0.0
+
+
 def _coupling(replica: "Replica", batch: Any) -> Row:
     """Whether a batch's loss is the mean of its parts'."""
-    size = count_examples(batch)
+    return _halves(replica, batch).row
+
+
+def _halves(replica: "Replica", batch: Any) -> _Halves:
+    name, size = "examples", count_examples(batch)
     if replica.mode == "train-frozen":
-        return ("examples", "ok", "all in one batch, as batch norms in training mode need")
+        return _Halves((name, "ok", "all in one batch, as batch norms in training mode need"))
     if size < 2:
-        return ("examples", "ok", "one example a batch")
+        return _Halves((name, "ok", "one example a batch"))
     try:
         parts = [cut(batch, 0, size // 2), cut(batch, size // 2, size)]
     except DataError as error:
-        return ("examples", "note", str(error))
+        return _Halves((name, "note", str(error)))
     terms = [replica.loss.terms(part) for part in parts]
     counts = [float(replica.batches.weigh(p)) if t is None else t for p, t in zip(parts, terms, strict=True)]
     if min(counts) == 0:
-        return ("examples", "ok", "half of the first examples carry no loss term")
+        return _Halves((name, "ok", "half of the first examples carry no loss term"))
     with torch.no_grad():
         whole = float(replica.loss_on(batch))
         try:
-            split = sum(float(replica.loss_on(p)) * c for p, c in zip(parts, counts, strict=True)) / sum(counts)
+            halves = [float(replica.loss_on(part)) for part in parts]
         except Exception as error:  # noqa: BLE001 (the user's code)
-            return ("examples", "note", f"half a batch cannot be computed ({error}), so batches stay whole")
-    if _close(whole, split, replica.dtype):
-        return ("examples", "ok", "a batch's loss is the mean of its parts'")
-    return (
-        "examples",
-        "note",
-        f"the loss couples the examples of a batch, or weighs them otherwise ({whole:.6g} whole, {split:.6g} in two "
-        "halves): what is shown is the mean over your loader's batches, and they must not be cut",
+            return _Halves((name, "note", f"half a batch cannot be computed ({error}), so batches stay whole"))
+    mean = sum(value * count for value, count in zip(halves, counts, strict=True)) / sum(counts)
+    if _close(whole, mean, replica.dtype):
+        return _Halves((name, "ok", "a batch's loss is the mean of its parts'"))
+    detail = (
+        f"the loss couples the examples of a batch, or weighs them otherwise ({whole:.6g} whole, {mean:.6g} in two "
+        "halves): what is shown is the mean over your loader's batches, and they must not be cut"
     )
+    return _Halves((name, "note", detail), whole, mean, sum(halves))
 
 
 def _second_derivative(replica: "Replica", batch: Any) -> list[Row]:

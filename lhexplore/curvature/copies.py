@@ -75,7 +75,10 @@ def private_copy(model: Any) -> tuple[nn.Module, tuple[str, ...], Twin]:
         for name, value in list(vars(module).items()):
             if isinstance(value, types.FunctionType):
                 vars(module)[name] = rebind(value, part)
-    return twin, notes, part
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
+            module.sparse = False  # how a gradient is stored, not what it is; sparse ones have no second derivative
+            notes = (*notes, "embeddings with sparse=True give dense gradients on the private copy: the same function")
+    return twin, tuple(dict.fromkeys(notes)), part
 
 
 def private_swap(part: Twin, device: torch.device, dtype: torch.dtype) -> Twin:

@@ -85,9 +85,8 @@ def as_loss(loss: Any, model: ModelCall, batch: Any, private: Any = None) -> Los
             f"{_name(loss)} takes {len(names)} argument{'s' * (len(names) != 1)}; a loss takes two: "
             "(outputs, targets) or (model, batch)."
         )
-    says_so = names is not None and (names[0].lower() in _GENERAL_NAMES or names[1].lower() == "batch")
     private = loss if private is None else private
-    if says_so or not _is_pair(batch):
+    if _is_general(names) or not _is_pair(batch):
         return _general(loss, private)
     return _tried(loss, private, model, batch)
 
@@ -226,11 +225,21 @@ def pair(batch: Any) -> tuple[Any, Any]:
     )
 
 
+def _is_general(names: Sequence[str] | None) -> bool:
+    """Whether the arguments' names say ``loss(model, batch)``."""
+    return names is not None and len(names) >= 2 and (names[0].lower() in _GENERAL_NAMES or names[1].lower() == "batch")
+
+
 def _is_pair(batch: Any) -> bool:
     return isinstance(batch, tuple | list) and len(batch) == 2
 
 
 def _criterion(loss: Any, batch: Any) -> CriterionLoss:
+    if isinstance(loss, nn.Module) and _is_general(names := _positional(loss.forward)):
+        raise LossError(
+            f"{_name(loss)} is an nn.Module, and modules are read as criterion(outputs, targets), but its forward "
+            f"takes ({', '.join(names or ())}). Wrap it in a function: loss=lambda model, batch: my_loss(model, batch)."
+        )
     pair(batch)
     identity = {"form": "criterion(model(x), y)", "loss": identify(loss)}
     name, notes = _name(loss), list[str]()

@@ -6,14 +6,14 @@ after the parameters were moved and the loss stayed where it was.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import LossError, SecondDerivativeError, TooLargeError, UnsupportedError
+from ..errors import LhexploreError, LossError, SecondDerivativeError, TooLargeError, UnsupportedError
 
 GRAPH_BYTES = 512 * 2**20  # gradient graphs kept between products; micro-batches beyond it are differentiated anew
 WIDE_OUTPUTS = 2**25  # outputs up to this many numbers are differentiated in float64 (256 MiB)
@@ -59,6 +59,10 @@ class Objective(Protocol):
     def batch_loss(self, i: int, override: Mapping[str, Tensor]) -> Tensor: ...
     def batch_outputs(self, i: int, override: Mapping[str, Tensor]) -> Tensor: ...
     def loss_of_outputs(self, i: int, outputs: Tensor) -> Tensor: ...
+    def blame(self, i: int, error: BaseException) -> SecondDerivativeError:
+        """Say which operation of micro-batch ``i`` cannot be differentiated twice, and where it stands."""
+        ...
+
     def guard(self) -> AbstractContextManager[Any]:
         """Hold the process-wide switches that exact second derivatives need."""
         ...
@@ -197,9 +201,12 @@ class _Product:
         lead = tuple(vectors.shape[:-1])
         total = torch.zeros_like(vectors)
         for i in range(self._objective.count):
-            products = self._product(self._graph(i), parts, batched=batched)
-            if products is not None:
-                total += self._vectors.join(products, lead)
+            graph = self._graph(i)
+            # What fails in a batch is tried again vector by vector, so only then is it worth a search for the reason.
+            with nullcontext() if batched else translated(self.name, self._objective, i):
+                products = self._product(graph, parts, batched=batched)
+                if products is not None:
+                    total += self._vectors.join(products, lead)
         return total
 
     def _check_unused(self, i: int, indices: list[int]) -> None:
@@ -268,7 +275,7 @@ class LayerHessian(_Product):
         loss = self._objective.batch_loss(i, self._vectors.override)
         gradients: list[Tensor | None] = [None] * len(leaves)
         if loss.requires_grad:
-            with translated(self.name):
+            with translated(self.name, self._objective, i):
                 gradients = list(torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True))
         if i not in self._checked:
             self._checked.add(i)
@@ -280,17 +287,16 @@ class LayerHessian(_Product):
         live = [(g, part) for g, part in zip(graph, parts, strict=True) if g is not None and g.requires_grad]
         if not live:
             return None
-        with translated(self.name):
-            return list(
-                torch.autograd.grad(
-                    [g for g, _ in live],
-                    self._vectors.leaves,
-                    [part for _, part in live],
-                    retain_graph=True,
-                    allow_unused=True,
-                    is_grads_batched=batched,
-                )
+        return list(
+            torch.autograd.grad(
+                [g for g, _ in live],
+                self._vectors.leaves,
+                [part for _, part in live],
+                retain_graph=True,
+                allow_unused=True,
+                is_grads_batched=batched,
             )
+        )
 
     def _check_constant(self, i: int, gradients: list[Tensor | None]) -> None:
         constant = [j for j, g in enumerate(gradients) if g is not None and not g.requires_grad]
@@ -350,7 +356,7 @@ class LayerGGN(_Product):
         if curve.gradient is None:
             return None
         seed = torch.zeros_like(outputs, requires_grad=True)
-        with translated(self.name):
+        with translated(self.name, self._objective, i):
             pulled = torch.autograd.grad(outputs, self._vectors.leaves, seed, create_graph=True, allow_unused=True)
         self._check_missing(i, [j for j, g in enumerate(pulled) if g is None])
         return _Outputs(outputs, seed, pulled, curve)
@@ -364,25 +370,24 @@ class LayerGGN(_Product):
         if graph is None:
             return None
         live = [(g, part) for g, part in zip(graph.pulled, parts, strict=True) if g is not None and g.requires_grad]
-        with translated(self.name):
-            (pushed,) = torch.autograd.grad(
-                [g for g, _ in live],
-                graph.seed,
-                [part for _, part in live],
+        (pushed,) = torch.autograd.grad(
+            [g for g, _ in live],
+            graph.seed,
+            [part for _, part in live],
+            retain_graph=True,
+            is_grads_batched=batched,
+        )
+        curved = graph.curve.multiply(pushed, batched=batched)
+        return list(
+            torch.autograd.grad(
+                graph.outputs,
+                self._vectors.leaves,
+                curved,
                 retain_graph=True,
+                allow_unused=True,
                 is_grads_batched=batched,
             )
-            curved = graph.curve.multiply(pushed, batched=batched)
-            return list(
-                torch.autograd.grad(
-                    graph.outputs,
-                    self._vectors.leaves,
-                    curved,
-                    retain_graph=True,
-                    allow_unused=True,
-                    is_grads_batched=batched,
-                )
-            )
+        )
 
 
 class _Outputs:
@@ -399,7 +404,7 @@ class OutputCurvature:
     """Λ of one micro-batch: the Hessian of the (weighted) loss in the outputs, in float64 where it can be had."""
 
     def __init__(self, objective: Objective, i: int, outputs: Tensor, *, name: str) -> None:
-        self._name, self.dtype = name, outputs.dtype
+        self._place, self.dtype = (name, objective, i), outputs.dtype
         wide = outputs.device.type != "mps" and outputs.numel() <= WIDE_OUTPUTS
         self.at = outputs.to(torch.float64 if wide else outputs.dtype, copy=True).requires_grad_()
         try:
@@ -413,7 +418,7 @@ class OutputCurvature:
         self.gradient: Tensor | None = None
         if not loss.requires_grad:
             raise LossError("The loss does not depend on the network's outputs, so it has no curvature in them.")
-        with translated(name):
+        with translated(*self._place):
             (gradient,) = torch.autograd.grad(loss, self.at, create_graph=True)
         if gradient.requires_grad:
             self.gradient = gradient
@@ -422,7 +427,7 @@ class OutputCurvature:
         """Multiply output-shaped vectors with Λ."""
         if self.gradient is None:
             return torch.zeros_like(vectors)
-        with translated(self._name):
+        with nullcontext() if batched else translated(*self._place):
             (product,) = torch.autograd.grad(
                 self.gradient,
                 self.at,
@@ -434,26 +439,24 @@ class OutputCurvature:
 
 
 @contextmanager
-def translated(name: str) -> Iterator[None]:
-    """Say what torch's errors in a backward pass mean for the layer ``name``.
+def translated(name: str, objective: Objective, i: int) -> Iterator[None]:
+    """Say what torch's errors in a backward pass through micro-batch ``i`` mean for the layer ``name``.
 
     Raises:
         TooLargeError: out of memory.
-        SecondDerivativeError: anything else; torch's own first line names the operation.
+        SecondDerivativeError: anything else; names the operation and the place where it stands.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise _out_of_memory(name) from error
     except RuntimeError as error:
+        if isinstance(error, LhexploreError):
+            raise
         text = (str(error).splitlines() or [""])[0]
         if "allocate memory" in text:
             raise _out_of_memory(name) from error
-        raise SecondDerivativeError(
-            f"The layer {name!r} has no second derivative here; torch says: {text} Use an operation that can be "
-            "differentiated twice (for attention: the math kernel or an eager implementation; for checkpointing: "
-            "use_reentrant=False), or leave this layer out."
-        ) from error
+        raise objective.blame(i, error) from error
 
 
 def _out_of_memory(name: str) -> TooLargeError:

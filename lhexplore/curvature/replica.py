@@ -19,6 +19,7 @@ from ..errors import ClosedError, DataError, LhexploreError, LossError, ModelErr
 from . import causes, checks, second
 from .batches import Batches
 from .copies import cast, cast_loose_tensors, private_copy, private_swap
+from .early import import_early
 from .graphs import once_differentiable
 from .guard import guarded, has_recurrent
 from .layers import DIFFERENTIABLE, list_layers
@@ -80,6 +81,7 @@ class Replica:
         layers: Any = None,
         threads: Any = None,
     ) -> None:
+        import_early()
         self.batches, self.mode = batches, mode
         self.device, self.threads = choose_device(device), choose_threads(threads)
         self.model, notes, part = private_copy(model)
@@ -104,6 +106,7 @@ class Replica:
         self._fed = [self._placed(piece) for piece, count in zip(pieces, terms, strict=True) if count]
         self._shares = [count / sum(terms) for count in terms if count]
         self._note(terms, pieces, batch_size)
+        self._note_coupling(pieces)
         if threads is None and self.device.type == "cpu" and self._work() < ONE_THREAD:
             self.threads = 1
 
@@ -200,13 +203,22 @@ class Replica:
 
     def loss_on(self, batch: Any, override: Override = NOTHING) -> Tensor:
         """The mean loss on any batch that was placed like ``self.batch(i)``."""
-        return self._scalar(self._twice(0, self.call(override, self.loss.value, batch)), 0)
+        return self._scalar(self._twice(0, self._named(0, batch, override, self.loss.value)), 0)
 
     def call(self, override: Override, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
-        """Call ``function(model, batch)`` with the current weights and ``override`` in their place."""
+        """Call ``function(model, batch)`` with the current weights and ``override`` in their place.
+
+        Always with gradients switched on, because models and losses may differentiate inside (gradient penalties,
+        physics-informed networks); where they were off outside, the result comes back without its graph.
+        """
         self._require_open()
-        with self._own_draws():
-            return functional_call(self._runner, self._weights.swapped(override), (function, batch))
+        with torch.enable_grad(), self._own_draws():
+            result = functional_call(self._runner, self._weights.swapped(override), (function, batch))
+        return result.detach() if isinstance(result, Tensor) and not torch.is_grad_enabled() else result
+
+    def blame(self, i: int, error: BaseException) -> SecondDerivativeError:
+        """Say which operation of micro-batch ``i`` cannot be differentiated twice, and in which layer it stands."""
+        return second.of_second_derivative(self, self._fed[i], error)
 
     def guard(self) -> AbstractContextManager[None]:
         """Hold the process-wide switches of exact second derivatives; entering again on the same thread is cheap."""
@@ -270,8 +282,11 @@ class Replica:
     # ---- inside
 
     def _run(self, i: int, override: Override, function: Callable[[nn.Module, Any], Any]) -> Any:
+        return self._named(i, self._fed[i], override, function)
+
+    def _named(self, i: int, batch: Any, override: Override, function: Callable[[nn.Module, Any], Any]) -> Any:
         try:
-            return self.call(override, function, self._fed[i])
+            return self.call(override, function, batch)
         except SecondDerivativeError as error:
             raise causes.of_forward(self, i, error) from error
         except LhexploreError:
@@ -396,6 +411,14 @@ class Replica:
             self._notes.append("the forward draws random numbers: the same ones are drawn in every pass")
         if self.batches.weighting == "samples" and len(pieces) > 1 and has_masked_labels(pieces):
             self._notes.append('labels are partly masked and batches weigh by examples; weight="tokens" counts labels')
+
+    def _note_coupling(self, pieces: list[Any]) -> None:
+        """Say so where batches are averaged although the loss is no mean over their examples."""
+        known = all(self.loss.terms(piece) is not None for piece in pieces[:1])
+        if len(self._fed) < 2 or known or self._random or self.mode == "train-frozen":
+            return
+        if doubt := checks.coupled(self, self._fed[0]):
+            self._notes.append(doubt)
 
     def _require_open(self) -> None:
         if self._closed:

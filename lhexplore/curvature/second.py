@@ -31,7 +31,12 @@ def of_second_derivative(replica: "Replica", batch: Any, error: BaseException) -
     """Name operation and layer of a second backward pass that raised ``error``."""
     text = (str(error).strip().splitlines() or [""])[0]
     place = wrong_layer(replica, batch) or "the loss"
-    return SecondDerivativeError(f"{_operation(text)} in {place} has no second derivative: {text} {CURE}")
+    if "sparse" in text.lower():
+        return SecondDerivativeError(
+            f"{place} gives sparse gradients, which are not differentiated again here ({text}). Use sparse=False "
+            "instead of sparse=True: the function and its Hessian are the same."
+        )
+    return SecondDerivativeError(f"{_operation(text)} in {place} has no second derivative: {text.rstrip('.')}. {CURE}")
 
 
 def of_once_differentiable(replica: "Replica", batch: Any, name: str) -> SecondDerivativeError:

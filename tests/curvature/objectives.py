@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from lhexplore.errors import SecondDerivativeError
+
 EPSILON = torch.finfo(torch.float64).eps
 
 
@@ -31,6 +33,9 @@ class NetObjective:
 
     def guard(self):
         return torch.enable_grad()
+
+    def blame(self, i, error):
+        return SecondDerivativeError(f"batch {i}: {error}")
 
     def batch_outputs(self, i, override):
         return functional_call(self.model, {**self.tensors, **override}, (self.batches[i][0],))
@@ -56,6 +61,9 @@ class FunctionObjective:
 
     def guard(self):
         return torch.enable_grad()
+
+    def blame(self, i, error):
+        return SecondDerivativeError(f"batch {i}: {error}")
 
     def batch_loss(self, i, override):
         return self.function(**{**self.tensors, **override})

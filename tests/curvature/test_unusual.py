@@ -1,5 +1,8 @@
 """Users' code and data that do something unusual: right numbers, or a refusal that says whose doing it is."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ from lhexplore.curvature.batches import freeze
 from lhexplore.curvature.layers import list_layers, whole_network
 from lhexplore.curvature.replica import Replica
 from lhexplore.curvature.trees import count_examples, cut
-from lhexplore.errors import DataError, LossError, NotFiniteError, SettingError
+from lhexplore.errors import DataError, LossError, NotFiniteError, SecondDerivativeError, SettingError
 
 EXACT = 1e-12  # float64, two orders of the same few hundred operations
 
@@ -231,3 +234,184 @@ def test_sequence_first_batches_weigh_by_their_examples():
 
     expected = sum(F.cross_entropy(model(part.double()), Y) for part in (x, more)) / 2
     assert replica(model, loss, [(x, Y), (more, Y)]).value() == pytest.approx(expected.item(), rel=EXACT)
+
+
+# ---- losses and models that differentiate inside
+
+
+def slope(model, batch):
+    """A physics-informed loss: the model's derivative in its inputs, squared."""
+    x = batch[0].clone().requires_grad_()
+    (du,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+    return (du**2).mean()
+
+
+class Field(nn.Module):
+    """A force field: minus the gradient of an energy."""
+
+    def __init__(self):
+        super().__init__()
+        self.energy = mlp()
+
+    def forward(self, x):
+        x = x.clone().requires_grad_()
+        return -torch.autograd.grad(self.energy(x)[:, 0].sum(), x, create_graph=True)[0]
+
+
+def test_losses_and_models_that_differentiate_inside():
+    data = [(X[:10], Y[:10]), (X[10:], Y[10:])]
+    model = mlp().double()
+    copy = replica(model, slope, data)
+    loss = slope(model, (X.double(),))
+    assert copy.value() == pytest.approx(loss.item(), rel=EXACT)
+    parameters = [p for name, p in model.named_parameters() if name != "2.bias"]  # a constant has no slope
+    expected = by_hand(loss, parameters)
+    torch.testing.assert_close(matrix(copy)[:-3, :-3], expected, rtol=EXACT, atol=EXACT)
+    assert not matrix(copy)[-3:].any()
+    assert {verdict for _, verdict, _ in copy.check()} == {"ok"}
+
+    field = seeded(Field).double()
+    copy = replica(field, nn.MSELoss(), [(X[:10], X[:10]), (X[10:], X[10:])])
+    loss = F.mse_loss(field(X.double()), X.double())
+    assert copy.value() == pytest.approx(loss.item(), rel=EXACT)
+    assert copy.accuracy() is None
+    parameters = [p for name, p in field.named_parameters() if name != "energy.2.bias"]
+    used = matrix(copy)[:-3, :-3]
+    torch.testing.assert_close(used, by_hand(loss, parameters), rtol=1e-11, atol=1e-11)
+
+
+def test_values_come_without_a_graph_where_gradients_are_off():
+    copy = replica()
+    leaf = {"0.weight": copy.tensors["0.weight"].clone().requires_grad_()}
+    with copy.guard(), torch.no_grad():
+        assert not copy.batch_loss(0, leaf).requires_grad
+
+
+def test_losses_that_call_backward_themselves_are_named():
+    def stepping(model, batch):
+        F.cross_entropy(model(batch[0]), batch[1]).backward()
+        return F.cross_entropy(model(batch[0]), batch[1])
+
+    with pytest.raises(LossError, match="loss function stepping failed"):
+        replica(loss=stepping, data=[(X[:10], Y[:10]), (X[10:], Y[10:])]).value()
+
+
+# ---- no second derivative: the place is named, not the block
+
+
+class Bag(nn.Module):
+    def __init__(self, **options):
+        super().__init__()
+        self.bag, self.out = nn.EmbeddingBag(10, 4, **options), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.bag(x)))
+
+
+@pytest.mark.parametrize("kind", [LayerHessian, LayerGGN])
+def test_the_layer_of_the_operation_is_named_rather_than_the_block(kind):
+    ids = torch.randint(0, 10, (24, 5))
+    copy = replica(seeded(Bag), data=(ids, Y))
+    for call in (
+        lambda: matrix(copy, kind=kind),
+        lambda: kind(copy, whole_network(copy.layers)).matvec(torch.ones(55)),
+    ):
+        with pytest.raises(SecondDerivativeError, match=r"embedding_bag in 'bag' \(EmbeddingBag\)"):
+            call()
+    copy = replica(loss=nn.MultiMarginLoss())
+    with pytest.raises(SecondDerivativeError, match="multi_margin_loss in the loss"):
+        matrix(copy, copy.layers[0], kind)
+
+
+def test_sparse_embeddings_give_dense_gradients_on_the_copy():
+    ids = torch.randint(0, 10, (24, 5))
+
+    def build(sparse):
+        return seeded(lambda: nn.Sequential(nn.Embedding(10, 4, sparse=sparse), nn.Flatten(), nn.Linear(20, 3)))
+
+    model = build(True)
+    copy = replica(model, data=(ids, Y))
+    torch.testing.assert_close(matrix(copy), matrix(replica(build(False), data=(ids, Y))), rtol=0, atol=0)
+    assert model[0].sparse
+    assert any("sparse=True" in note for note in copy.notes)
+
+
+def test_functions_with_sparse_gradients_are_named():
+    class Table(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.out = nn.Parameter(torch.randn(10, 4)), nn.Linear(20, 3)
+
+        def forward(self, x):
+            return self.out(F.embedding(x, self.table, sparse=True).flatten(1).tanh())
+
+    copy = replica(Table(), data=(torch.randint(0, 10, (24, 5)), Y))
+    with pytest.raises(SecondDerivativeError, match="sparse=False"):
+        matrix(copy)
+    op = LayerHessian(copy, whole_network(copy.layers))
+    with pytest.raises(SecondDerivativeError, match="sparse=False"):
+        op.matvec(torch.ones(op.size, dtype=op.dtype))
+    with pytest.raises(SecondDerivativeError, match="sparse=False"):
+        list(measure(copy, whole_network(copy.layers), label=None, snapshot="now"))
+
+
+# ---- forms of losses
+
+
+def test_modules_of_model_and_batch_are_told_to_be_wrapped():
+    class General(nn.Module):
+        def forward(self, model, batch):
+            return F.cross_entropy(model(batch[0]), batch[1])
+
+    with pytest.raises(LossError, match=r"criterion\(outputs, targets\).*loss=lambda model, batch"):
+        replica(loss=General())
+    wrapped = General()
+    assert replica(loss=lambda model, batch: wrapped(model, batch)).value() == pytest.approx(replica().value())
+
+
+def test_sums_over_ragged_batches_are_noticed():
+    ragged = [(X[:20], Y[:20]), (X[20:], Y[20:])]
+
+    def notes(loss, data=ragged):
+        return " ".join(replica(loss=loss, data=data).notes)
+
+    assert "sums over the examples" in notes(lambda o, t: F.cross_entropy(o, t, reduction="sum"))
+    assert "sums over" in notes(lambda model, batch: F.cross_entropy(model(batch[0]), batch[1], reduction="sum"))
+    assert "couples" in notes(lambda o, t: (o - o.mean(0)).square().mean())
+    assert notes(lambda o, t: F.cross_entropy(o, t)) == ""
+    assert notes(lambda o, t: F.cross_entropy(o, t, reduction="sum"), [(X, Y)]) == ""
+
+
+# ---- interrupts
+
+
+INTERRUPTED = """
+import signal, sys, threading, time
+import torch
+from torch import nn
+from lhexplore.curvature import LayerHessian, Replica, freeze, measure
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+model, x, y = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)), torch.randn(12, 4), torch.arange(12) % 3
+assert "sympy" not in sys.modules
+timer = threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,))
+timer.start()
+try:
+    while True:
+        Replica(model, nn.CrossEntropyLoss(), freeze((x, y)))
+except KeyboardInterrupt:
+    pass
+replica = Replica(model, nn.CrossEntropyLoss(), freeze((x, y)))
+before = set(sys.modules)
+op = LayerHessian(replica, replica.layers[0])
+op.matvec(torch.ones(op.size, dtype=op.dtype))
+for method in ("dense", "lanczos"):
+    *_, last = measure(replica, replica.layers[0], label="0", snapshot="now", method=method)
+late = sorted(name for name in set(sys.modules) - before if name.startswith(("torch", "sympy")))
+print(last.spectrum.largest > 0, late)
+"""
+
+
+def test_an_interrupt_in_the_imports_of_torch_breaks_nothing():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.strip() == "True []", done.stderr
