@@ -6,18 +6,20 @@ files or notebooks.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .errors import NotExactError, SettingError
+from .errors import NotExactError, SettingError, whole_number
 
 Method = Literal["dense", "factor", "lanczos"]
 METHODS = ("dense", "factor", "lanczos")
 EXACT_METHODS = ("dense", "factor")
 Scalar = str | int | float | bool | None
+_COUNT_ROUND_OFF = 1e-6  # of a weight times the size, which is a number of eigenvalues: sizes are far below 1e9
 
 
 class Histogram(NamedTuple):
@@ -64,9 +66,10 @@ class Spectrum:
     provenance: Mapping[str, Scalar] = field(default_factory=dict)  # digests, seed, dtype, mode, device, ...
 
     def __post_init__(self) -> None:
-        nodes, weights = _frozen(self.nodes), _frozen(self.weights)
-        residuals = _frozen(self.residuals if self.residuals.size else np.zeros_like(nodes))
-        probe = np.array(self.probe if self.probe.size else np.zeros(nodes.shape), dtype=np.int64)
+        nodes, weights, residuals = (_frozen(name, getattr(self, name)) for name in ("nodes", "weights", "residuals"))
+        if not residuals.size:
+            residuals = np.zeros_like(nodes)
+        probe = _whole("probe", self.probe) if np.size(self.probe) else np.zeros(nodes.shape, np.int64)
         shapes = {nodes.shape, weights.shape, residuals.shape, probe.shape}
         if len(shapes) != 1 or nodes.ndim != 1 or not nodes.size:
             raise SettingError(
@@ -79,14 +82,24 @@ class Spectrum:
             raise SettingError("A spectrum holds finite numbers only: got NaN or infinity among nodes or weights.")
         if (weights < 0).any() or abs(weights.sum() - 1) > 1e-9:
             raise SettingError(f"Weights must be non-negative and sum to 1, got a sum of {weights.sum()!r}.")
+        if not (np.isfinite(residuals).all() and (residuals >= 0).all()):
+            raise SettingError(f"residuals must be finite and not negative, got {residuals.min()!r} at least.")
+        object.__setattr__(self, "size", whole_number("size", self.size))
+        if not (isinstance(self.zero_band, Real) and 0 <= self.zero_band < np.inf):
+            raise SettingError(f"zero_band must be finite and not negative, got {self.zero_band!r}.")
+        if not isinstance(self.trace, Real):
+            raise SettingError(f"trace must be a number, or NaN to have it computed; got {self.trace!r}.")
+        if self.exact:
+            _check_counts(weights * self.size, self.size)
         order = np.argsort(nodes, kind="stable")
-        probe.setflags(write=False)
         for name, array in (("nodes", nodes), ("weights", weights), ("residuals", residuals), ("probe", probe)):
             ordered = array[order]
             ordered.setflags(write=False)
             object.__setattr__(self, name, ordered)
         if np.isnan(self.trace):
             object.__setattr__(self, "trace", float(self.size * (self.nodes @ self.weights)))
+        if np.isinf(self.trace):
+            raise SettingError(f"trace must be finite, got {self.trace!r}.")
         object.__setattr__(self, "provenance", dict(self.provenance))
 
     @property
@@ -110,12 +123,12 @@ class Spectrum:
 
     @property
     def largest(self) -> float:
-        """The largest node: an eigenvalue (exact), or a lower bound of the largest one within ``error``."""
+        """The largest node: an eigenvalue (exact), or a lower bound of the largest one (see ``error``)."""
         return float(self.nodes[-1])
 
     @property
     def smallest(self) -> float:
-        """The smallest node: an eigenvalue (exact), or an upper bound of the smallest one within ``error``."""
+        """The smallest node: an eigenvalue (exact), or an upper bound of the smallest one (see ``error``)."""
         return float(self.nodes[0])
 
     @property
@@ -125,9 +138,12 @@ class Spectrum:
 
     @property
     def error(self) -> float:
-        """How far the ends of the spectrum may be off, in the unit of the nodes.
+        """How far the two extreme nodes are, at most, from some eigenvalue each, in the unit of the nodes.
 
-        The larger residual of the two extreme nodes, plus the round-off that the operator's own asymmetry reveals.
+        The larger residual of the two, plus the round-off that the operator's own asymmetry reveals. For an exact
+        spectrum this bounds the error of the largest and the smallest eigenvalue. For an estimate it does not: after
+        few steps a node may be close to an inner eigenvalue while the outermost one was not seen yet. Many steps (the
+        default 100), or the same ends from more steps, are the evidence that they are the extremes.
         """
         ends = max(self.residuals[0], self.residuals[-1])
         return float(ends + self.magnitude * max(self.symmetry_defect, 10 * np.finfo(np.float64).eps))
@@ -145,9 +161,12 @@ class Spectrum:
 
     def density(self, grid: Float[ndarray, " g"], *, width: float) -> Float[ndarray, " g"]:
         """Smooth the spectrum with a Gaussian of standard deviation ``width`` (same unit as the nodes)."""
-        if not width > 0:
-            raise SettingError(f"width must be positive, got {width!r}.")
-        z = (np.asarray(grid, dtype=np.float64)[:, None] - self.nodes) / width
+        if not (isinstance(width, Real) and 0 < width < np.inf):
+            raise SettingError(f"width must be a positive number, got {width!r}.")
+        at = _frozen("grid", grid)
+        if at.ndim != 1:
+            raise SettingError(f"grid must be a row of numbers, got {grid!r:.80}.")
+        z = (at[:, None] - self.nodes) / width
         return np.asarray(np.exp(-(z**2) / 2) @ self.weights / (width * np.sqrt(2 * np.pi)))
 
     def moment(self, order: int) -> float:
@@ -161,7 +180,7 @@ class Spectrum:
             bins: a number of equal bins over the whole spectrum, or ascending edges. A spectrum of a single value
                 gets edges that touch only that value's neighbourhood, not ±0.5.
         """
-        edges = self._edges(bins) if isinstance(bins, int) else np.asarray(bins, dtype=np.float64)
+        edges = self._edges(whole_number("bins", bins)) if isinstance(bins, Integral) else _frozen("bins", bins)
         if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
             raise SettingError(f"bins must be a positive number or at least two ascending edges, got {bins!r}.")
         rows = np.array([np.histogram(nodes, edges, weights=weights)[0] for nodes, weights in self.per_probe()])
@@ -175,8 +194,6 @@ class Spectrum:
         return Histogram(edges, rows.mean(axis=0), stderr)
 
     def _edges(self, bins: int) -> Float[ndarray, " e"]:
-        if bins < 1:
-            raise SettingError(f"bins must be at least 1, got {bins}.")
         low, high = self.smallest, self.largest
         pad = 1e-9 * (self.magnitude or 1.0)
         if high - low <= pad:
@@ -192,9 +209,37 @@ class Spectrum:
         )
 
 
-def _frozen(values: object) -> Float[ndarray, " ..."]:
-    """An own float64 copy that nobody can write to."""
-    array = np.array(values, dtype=np.float64)
+def _check_counts(counts: Float[ndarray, " m"], size: int) -> None:
+    """Refuse weights of an exact spectrum that do not stand for whole numbers of eigenvalues."""
+    whole = np.rint(counts)
+    if np.abs(counts - whole).max() > _COUNT_ROUND_OFF or whole.sum() != size:
+        raise SettingError(
+            f"An exact spectrum of size {size} lists {size} eigenvalues: each weight must be a whole number of them "
+            f"over the size, but {counts[np.abs(counts - whole).argmax()]:.6g} stand at one node and {whole.sum():.0f} "
+            "at all of them."
+        )
+
+
+def _whole(name: str, values: object) -> Int[ndarray, " ..."]:
+    numbers = _frozen(name, values)
+    if not (np.isfinite(numbers).all() and (numbers >= 0).all() and (numbers == np.rint(numbers)).all()):
+        raise SettingError(f"{name} must be whole numbers from 0 up, got {values!r:.80}.")
+    return numbers.astype(np.int64)
+
+
+def _frozen(name: str, values: object) -> Float[ndarray, " ..."]:
+    """An own float64 copy that nobody can write to.
+
+    Raises:
+        SettingError: there are no numbers in it.
+    """
+    try:
+        given = np.asarray(values)
+        array = np.array(given, dtype=np.float64) if given.dtype.kind in "fiu" or not given.size else None
+    except (TypeError, ValueError):  # rows of unequal lengths
+        array = None
+    if array is None:
+        raise SettingError(f"{name} must be real numbers, got {values!r:.80}.")
     array.setflags(write=False)
     return array
 

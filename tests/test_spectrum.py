@@ -1,5 +1,7 @@
 """The shared value: one shape for exact and estimated spectra, and nothing that can be written to."""
 
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,6 +63,81 @@ def test_an_estimate_has_no_list_of_eigenvalues():
 def test_what_is_no_spectrum_is_refused(nodes, weights):
     with pytest.raises(SettingError):
         Spectrum("a", "0", 1, np.array(nodes), np.array(weights), "dense")
+
+
+def made(**changes):
+    """A spectrum past the shape checker of the tests: what a person without one would get."""
+    fields = {"size": 4, "nodes": np.array([1.0, 2.0]), "weights": np.array([0.25, 0.75]), "method": "dense"}
+    spectrum = object.__new__(Spectrum)
+    inspect.unwrap(Spectrum.__init__)(spectrum, layer="a", snapshot="0", **(fields | changes))
+    return spectrum
+
+
+BAD = {
+    "size": [2.5, 0, -1, "x", None, np.nan, True],
+    "zero_band": [np.nan, np.inf, -1e-9, "x", None],
+    "residuals": [np.array([np.nan, 0]), np.array([0, np.inf]), np.array([-1e-9, 0]), "x", np.array([1j, 0])],
+    "trace": [np.inf, -np.inf, "x", None],
+    "probe": [np.array([0.5, 0]), np.array([-1, 0]), np.array([np.nan, 0]), "x", np.array([True, False])],
+    "nodes": ["x", [[1.0], [1.0, 2.0]], np.array([1j, 2]), None, np.array(["1", "2"])],
+    "weights": ["x", None, np.array([[0.25, 0.75]])],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
+def test_fields_that_make_no_sense_are_refused(name, value):
+    with pytest.raises(SettingError, match=f"{name}|of size|NaN"):
+        made(**{name: value})
+    assert made().eigenvalues.tolist() == [1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("size", "weights", "fine"),
+    [
+        (4, [0.25, 0.75], True),
+        (4, [0.25 + 2e-7, 0.75 - 2e-7], True),  # 8e-7 of an eigenvalue: round-off
+        (4, [0.25 + 5e-7, 0.75 - 5e-7], False),
+        (4, [0.3, 0.7], False),
+        (3, [0.5, 0.5], False),
+        (10**6, [1e-6, 1 - 1e-6], True),
+    ],
+)
+def test_weights_of_exact_spectra_are_whole_numbers_of_eigenvalues(size, weights, fine):
+    given = {"size": size, "weights": np.array(weights)}
+    assert made(**given, method="lanczos").size == size
+    if fine:
+        assert len(made(**given).eigenvalues) == size
+    else:
+        with pytest.raises(SettingError, match=f"lists {size} eigenvalues"):
+            made(**given)
+
+
+def test_a_size_of_numpy_is_a_plain_one():
+    assert type(made(size=np.int64(4)).size) is int
+
+
+@pytest.mark.parametrize(
+    ("grid", "width"),
+    [
+        *(([0.0, 1.0], width) for width in ("x", None, np.nan, np.inf, 0, -1.0)),
+        *((grid, 0.1) for grid in (5, "x", None, [1j], np.zeros((2, 2)))),
+    ],
+)
+def test_a_density_needs_a_grid_and_a_width(grid, width):
+    with pytest.raises(SettingError, match=r"grid|width"):
+        inspect.unwrap(Spectrum.density)(exact([1.0, 2.0]), grid, width=width)
+
+
+@pytest.mark.parametrize("bins", ["auto", None, 0, -1, 2.5, True, [1.0], [2.0, 1.0], [0.0, np.nan], [[0.0, 1.0]], "x"])
+def test_a_histogram_needs_a_number_of_bins_or_edges(bins):
+    with pytest.raises(SettingError, match="bins"):
+        inspect.unwrap(Spectrum.histogram)(exact([1.0, 2.0]), bins)
+
+
+def test_a_histogram_takes_numbers_of_numpy_and_lists():
+    s = exact([1.0, 2.0])
+    assert len(inspect.unwrap(Spectrum.histogram)(s, np.int64(3)).mass) == 3
+    assert inspect.unwrap(Spectrum.histogram)(s, [0, 1.5, 3]).mass.tolist() == [0.5, 0.5]
 
 
 def test_histogram_of_probes_has_mean_and_standard_error():
