@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from ..errors import SettingError
 from ..spectrum import Spectrum, Step
 from .definiteness import gauss_newton_gap, is_convex, tolerance
 from .dense import columns, eigenvalues
-from .hutchinson import symmetry_defect, trace_estimate
+from .hutchinson import Sample, sample, symmetry_defect, trace_estimate
 from .lanczos import Quadrature, lanczos, require_finite, start_vector
 from .operators import Block, LayerGGN, LayerHessian, Objective
 from .planner import CHECKS, MEMORY, START_VECTORS, Choice, choose, chunk_size
@@ -23,6 +25,7 @@ from .zero_band import zero_band
 CURVATURES = ("hessian", "ggn")
 SPLITS = ("data", "held_out")
 SHOW_EVERY = 10  # products between two better values
+CONVERGED = 1e-3  # residual of an end, relative to |λ|max, up to which it is called converged
 NOTICEABLE_DEFECT = 1e-4  # from here on the asymmetry is worth a sentence
 
 
@@ -227,8 +230,7 @@ class _Runs:
     size: int
     epsilon: float
     steps: int
-    vectors: tuple[Tensor, ...]
-    products: tuple[Tensor, ...]
+    samples: list[Sample]
     defect: float
     psd: bool = False
     checks: int = 0
@@ -238,7 +240,7 @@ class _Runs:
         runs = [*self.finished, current] if current is not None else self.finished
         nodes = np.concatenate([run.nodes for run in runs])
         magnitude = float(np.abs(nodes).max())
-        trace, stderr = trace_estimate(self.vectors, self.products, magnitude=magnitude)
+        trace, stderr = trace_estimate(self.samples, magnitude=magnitude)
         return {
             "nodes": nodes,
             "weights": np.concatenate([run.weights for run in runs]) / len(runs),
@@ -259,18 +261,20 @@ class _Runs:
 def _lanczos(template: _Template, op: LayerHessian | LayerGGN, choice: Choice) -> Iterator[Step]:
     """Stochastic Lanczos quadrature.
 
-    The first product of every run comes first: together they give the trace (Hutchinson's estimate), the symmetry
-    defect and the comparison with the Gauss-Newton block at no extra product.
+    The first products of the first few runs come first: they give the symmetry defect, the comparison with the
+    Gauss-Newton block and a first estimate of the trace (Hutchinson) at no extra product. Later start vectors are
+    drawn when their run begins, so that memory does not grow with their number.
     """
     progress = _Progress(0, choice.products)
-    vectors, products = [], []
-    for i in range(max(template.probes, START_VECTORS)):
+    vectors, products = list[Tensor](), list[Tensor]()
+    for i in range(START_VECTORS):
         vectors.append(start_vector(op, seed=template.seed, name=op.name, index=i))
         products.append(op.matvec(vectors[-1]))
         require_finite(products[-1], op)
         yield progress.step()
     epsilon, defect = torch.finfo(op.dtype).eps, symmetry_defect(vectors, products)
-    runs = _Runs(op.size, epsilon, template.steps, tuple(vectors), tuple(products), defect)
+    samples = [sample(v, product) for v, product in zip(vectors, products, strict=True)]
+    runs = _Runs(op.size, epsilon, template.steps, samples, defect)
     if not any(bool(product.any()) for product in products):
         yield progress.finish(_zeros(template, op, choice, f"{len(products)} random vectors were multiplied to zero"))
         return
@@ -279,8 +283,16 @@ def _lanczos(template: _Template, op: LayerHessian | LayerGGN, choice: Choice) -
     notes += ("One start vector sees a multiple eigenvalue once: multiplicities are not resolved.",)
     planned = min(template.steps, op.size)
     for i in range(template.probes):
+        if vectors:
+            start, product = vectors.pop(0), products.pop(0)
+        else:
+            start = start_vector(op, seed=template.seed, name=op.name, index=i)
+            product = op.matvec(start)
+            require_finite(product, op)
+            runs.samples.append(sample(start, product))
+            yield progress.step()
         last = None
-        for known in lanczos(op, vectors[i], steps=planned, product=products[i]):
+        for known in lanczos(op, start, steps=planned, product=product):
             last = known
             if known.steps == 1:
                 continue  # its product was counted above
@@ -300,7 +312,21 @@ def _lanczos(template: _Template, op: LayerHessian | LayerGGN, choice: Choice) -
             )
         else:
             progress.done += int(last.steps > 1)
+            notes += _end_notes(values["nodes"], values["residuals"], steps=template.steps, size=op.size)
             yield progress.finish(template.spectrum(op, choice, notes=notes, **values))
+
+
+def _end_notes(
+    nodes: Float[ndarray, " m"], residuals: Float[ndarray, " m"], *, steps: int, size: int
+) -> tuple[str, ...]:
+    """Say so where the outermost nodes are known to be on their way still."""
+    order = np.argsort(nodes, kind="stable")
+    limit = CONVERGED * float(np.abs(nodes).max())
+    ends = [name for name, at in (("lower", order[0]), ("upper", order[-1])) if residuals[at] > limit]
+    if not ends or steps >= size:
+        return ()
+    which = "ends have" if len(ends) > 1 else f"{ends[0]} end has"
+    return (f"The {which} not converged: ask for more steps (now {steps}). The true extremes lie further out.",)
 
 
 def _definite(

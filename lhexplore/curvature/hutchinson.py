@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -12,9 +13,20 @@ from .lanczos import dot
 UPPER = 0.975  # two-sided 95 %
 
 
-def trace_estimate(
-    vectors: Sequence[Float[Tensor, " n"]], products: Sequence[Float[Tensor, " n"]], *, magnitude: float
-) -> tuple[float, float]:
+class Sample(NamedTuple):
+    """What one random vector tells of H, in two numbers: the vectors themselves need not be kept."""
+
+    form: float  # zᵀHz
+    norm: float  # ‖Hz‖
+
+
+def sample(vector: Float[Tensor, " n"], product: Float[Tensor, " n"]) -> Sample:
+    """Take the two numbers from a start vector, scaled to length 1, and its product."""
+    size = len(vector)
+    return Sample(size * dot(vector, product), math.sqrt(size * dot(product, product)))
+
+
+def trace_estimate(samples: Sequence[Sample], *, magnitude: float) -> tuple[float, float]:
     """Return the mean of zᵀHz over random signs z (Hutchinson 1990) and its standard error.
 
     The error is meant to cover 95 % within ± 2 of it however few vectors there are. Student's t alone does not do it
@@ -24,15 +36,13 @@ def trace_estimate(
     diagonal.
 
     Args:
-        vectors: at least two start vectors, scaled to length 1.
-        products: H times each of them.
+        samples: at least two.
         magnitude: largest absolute eigenvalue known so far.
     """
     from scipy.special import stdtrit  # scipy is slow to import, and only computing needs it
 
-    size, count = len(vectors[0]), len(vectors)
-    forms = np.array([size * dot(v, hv) for v, hv in zip(vectors, products, strict=True)])
-    norms = np.array([math.sqrt(size * dot(hv, hv)) for hv in products])
+    count = len(samples)
+    forms, norms = (np.array(column) for column in zip(*samples, strict=True))
     unit = float(max(np.abs(forms).max(), norms.max())) or 1.0  # out before squaring: 1e200² would overflow
     spread = float(np.std(forms / unit, ddof=1))
     frobenius = float(np.sqrt(np.mean((norms / unit) ** 2)))

@@ -18,6 +18,8 @@ CHUNK_BYTES = 32 * 2**20  # activations of a batch of columns: beyond the caches
 LARGEST_CHUNK = 64
 DENSE_COPIES = 4  # the matrix, its transpose's sum, its difference, and the workspace of the eigenvalue solver
 START_VECTORS = 4  # at least: their pairs measure the operator's symmetry
+WORKING_VECTORS = 6  # of one Lanczos step: v, H v, its orthogonalised successor, and temporaries
+KEPT = 2 * START_VECTORS + WORKING_VECTORS
 CHECKS = 2  # products with the Gauss-Newton block that are compared with the Hessian's
 
 
@@ -83,7 +85,7 @@ def choose(
                 "of an estimate",
             )
     if krylov.bytes > memory:
-        fit = memory // (size * itemsize) - 2 * START_VECTORS
+        fit = memory // (size * itemsize) - KEPT
         fewer = f"Use steps={fit} (not comparable with spectra of other step numbers), or" if fit > 0 else "Use"
         raise TooLargeError(
             f"{estimate} for {size:,} parameters need {_human(krylov.bytes)} for the basis, and {_human(memory)} are "
@@ -101,8 +103,11 @@ def dense_bytes(size: int) -> int:
 
 
 def lanczos_bytes(size: int, steps: int, itemsize: int) -> int:
-    """Memory of one run: the basis, and the start vectors with their products."""
-    return (min(steps, size) + 2 * START_VECTORS) * size * itemsize
+    """Memory at its peak: one run's basis, the kept start vectors with their products, and what one step works with.
+
+    It does not grow with the probes: only the first start vectors are kept, for the symmetry check.
+    """
+    return (min(steps, size) + KEPT) * size * itemsize
 
 
 def chunk_size(size: int, *, graph_bytes: int, budget: int = CHUNK_BYTES) -> int:

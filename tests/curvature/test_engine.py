@@ -1,6 +1,7 @@
 """A replica and a layer in, a finished spectrum out: method, checks, steps and words."""
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from curvature.matrices import MatrixOperator, rotated
 from curvature.objectives import FunctionObjective, NetObjective, classes, gauss_newton, hessian, mlp
 from torch import nn
 
+from lhexplore.curvature import engine
 from lhexplore.curvature.batches import freeze
 from lhexplore.curvature.engine import measure
-from lhexplore.curvature.hutchinson import trace_estimate
+from lhexplore.curvature.hutchinson import sample, trace_estimate
 from lhexplore.curvature.lanczos import start_vector
 from lhexplore.curvature.layers import find_layer, whole_network
+from lhexplore.curvature.planner import START_VECTORS
 from lhexplore.curvature.replica import Replica
 from lhexplore.errors import NotFiniteError, SettingError, TooLargeError, UnsupportedError
 
@@ -239,8 +242,8 @@ def test_trace_covers_the_truth_in_95_of_100(kind, probes):
     covered, seeds = 0, 300
     for seed in range(seeds):
         vectors = [start_vector(op, seed=seed, name="x", index=i) for i in range(probes)]
-        products = [op.matvec(v) for v in vectors]
-        trace, stderr = trace_estimate(vectors, products, magnitude=float(np.abs(values).max()))
+        samples = [sample(v, op.matvec(v)) for v in vectors]
+        trace, stderr = trace_estimate(samples, magnitude=float(np.abs(values).max()))
         covered += abs(trace - values.sum()) <= 2 * stderr
     assert covered >= 0.95 * seeds
 
@@ -250,6 +253,35 @@ def test_trace_of_a_spectrum_is_the_estimate_of_its_start_vectors():
     spectrum = spectrum_of(form(values), method="lanczos", steps=10, probes=6)
     assert spectrum.trace == pytest.approx(60 * spectrum.weights @ spectrum.nodes, rel=1e-10)
     assert abs(spectrum.trace - values.sum()) <= 2 * spectrum.trace_stderr
+
+
+def test_vectors_are_kept_only_as_long_as_they_are_needed(monkeypatch):
+    drawn, alive = [], []
+
+    def watched(*args, **settings):
+        vector = start_vector(*args, **settings)
+        drawn.append(weakref.ref(vector))
+        return vector
+
+    monkeypatch.setattr(engine, "start_vector", watched)
+    values = np.random.default_rng(0).standard_normal(60)
+    plan = engine.measure(form(values), form(values).block(), label="x", snapshot="now", method="lanczos", probes=40)
+    for _ in plan:
+        alive.append(sum(ref() is not None for ref in drawn))
+    assert len(drawn) == 40
+    assert max(alive) <= START_VECTORS + 1
+
+
+def test_ends_that_have_not_converged_are_named():
+    values = np.linspace(-1, 2, 400)  # no gaps at the ends: the hard case
+    rough = spectrum_of(form(values), method="lanczos", steps=5, probes=2)
+    assert any("ends have not converged" in note and "now 5" in note for note in rough.notes)
+    assert rough.largest < 1.9  # the true end is 2
+    fine = spectrum_of(form(values), method="lanczos", steps=150, probes=2)
+    assert not any("converged" in note for note in fine.notes)
+    assert abs(fine.largest - 2) <= fine.error
+    whole = spectrum_of(form(values[:5]), method="lanczos", steps=5, probes=2)
+    assert not any("converged" in note for note in whole.notes)
 
 
 def test_trace_error_shrinks_with_probes():
