@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from ..errors import SettingError
 from ..spectrum import Spectrum
+from .arguments import a_spectrum, named_numbers, numbers, spectra
 from .findings import LEVELS, Case, Finding, Thresholds
 from .hesd import Hesd, hesd
 from .losses import small, train_loss
@@ -62,8 +64,10 @@ def diagnose(
 
     Raises:
         ComparisonError: if spectra of different curvature, functional or layer would be set side by side.
-        SettingError: if ``past_losses`` or ``gradient_norms`` do not fit ``history``.
+        SettingError: for what is no spectrum or no list of them, or if ``past_losses`` or ``gradient_norms`` do not
+            fit ``history``.
     """
+    _check_kinds(spectrum, history, peers, held_out, losses, past_losses, gradient_norms, thresholds)
     _check_lengths(history, past_losses, gradient_norms)
     others = [peer for peer in peers if peer.layer not in (None, spectrum.layer)] if spectrum.layer is not None else []
     for peer in others:
@@ -92,6 +96,30 @@ def diagnose(
     found = [item for rule in RULES for item in rule(case)]
     found.sort(key=lambda item: LEVELS.index(item.level))
     return Diagnosis(spectrum.layer, spectrum.snapshot, judged, case.metrics, tuple(found))
+
+
+def _check_kinds(
+    spectrum: Any,
+    history: Any,
+    peers: Any,
+    held_out: Any,
+    losses: Any,
+    past_losses: Any,
+    gradient_norms: Any,
+    thresholds: Any,
+) -> None:
+    a_spectrum(spectrum)
+    spectra(history, "history")
+    spectra(peers, "peers")
+    a_spectrum(held_out, "held_out", optional=True)
+    named_numbers(losses, "losses")
+    if not isinstance(past_losses, Sequence):
+        raise SettingError(f"past_losses must be a list of dictionaries, got {past_losses!r:.60}.")
+    for i, past in enumerate(past_losses):
+        named_numbers(past, f"past_losses[{i}]")
+    numbers(gradient_norms, "gradient_norms")
+    if not isinstance(thresholds, Thresholds):
+        raise SettingError(f"thresholds must be Thresholds(…), got {thresholds!r:.60}.")
 
 
 def _check_lengths(history: Sequence[Spectrum], past_losses: Sequence[object], gradient_norms: Sequence[float]) -> None:

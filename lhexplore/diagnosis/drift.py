@@ -6,6 +6,7 @@ from numpy import ndarray
 
 from ..errors import ComparisonError
 from ..spectrum import Spectrum
+from .arguments import a_spectrum
 from .measure import require_same_layer
 
 
@@ -15,8 +16,11 @@ def drift(before: Spectrum, after: Spectrum) -> float:
     For exact spectra of one size it is the mean distance of the sorted eigenvalues.
 
     Raises:
+        SettingError: if one is no spectrum.
         ComparisonError: if layer, size, method, steps, data, curvature or functional differ.
     """
+    a_spectrum(before, "before")
+    a_spectrum(after, "after")
     require_same_layer(after, before, role="earlier")
     for name in ("size", "method", "steps", "split"):
         if getattr(before, name) != getattr(after, name):

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..errors import SettingError
 from ..spectrum import Spectrum
+from .arguments import is_number
 from .finding_texts import FINDINGS
 from .hesd import Hesd
 from .losses import course, small
@@ -62,7 +63,7 @@ class Thresholds:
     def __post_init__(self) -> None:
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if not (math.isfinite(value) and value >= 0):
+            if not (is_number(value) and math.isfinite(value) and value >= 0):
                 raise SettingError(f"Threshold {entry.name} must be finite and not negative, got {value!r}.")
         if self.window < 2 or self.others < 1:
             raise SettingError(

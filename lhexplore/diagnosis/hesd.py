@@ -8,13 +8,14 @@ lhexplore's.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..errors import ComparisonError, SettingError
 from ..spectrum import Spectrum
 from . import texts
+from .arguments import a_number, a_spectrum, is_number, not_negative, spectra
 from .measure import Probe, by_probe, psd_by_structure, zero_band
 from .quasi_singular import COLLAPSE, SMALL_LOSS, quasi_singular
 
@@ -87,14 +88,20 @@ def hesd(
         exponent: the power in K_H, between 0 and 1.
 
     Raises:
-        SettingError: for a negative ``band`` or ``floor``, or an exponent outside (0, 1).
+        SettingError: for what is no spectrum or no list of them, a negative ``band`` or ``floor``, or an exponent
+            outside (0, 1).
         ComparisonError: if ``history`` or ``held_out`` is of another layer, curvature or functional.
     """
-    if not 0 < exponent < 1:
-        raise SettingError(f"exponent must lie between 0 and 1, got {exponent!r}.")
-    if not floor >= 0:
-        raise SettingError(f"floor must be zero or positive, in the unit of the eigenvalues, got {floor!r}.")
-    tau = zero_band(spectrum, band)
+    _check(spectrum, history, held_out)
+    if not (is_number(exponent) and 0 < exponent < 1):
+        raise SettingError(f"exponent must be a number between 0 and 1, got {exponent!r}.")
+    not_negative(band, "band", optional=True, unit=", in the unit of the eigenvalues,")
+    not_negative(floor, "floor", unit=", in the unit of the eigenvalues")
+    not_negative(small_loss, "small_loss")
+    not_negative(collapse, "collapse")
+    a_number(train_loss, "train_loss", optional=True)
+    floor, exponent = float(floor), float(exponent)  # numpy's numbers are fine, too
+    tau = zero_band(spectrum, None if band is None else float(band))
     psd = psd_by_structure(spectrum)
     no_negative = psd and band is None  # an explicit band asks for the formula, whatever the structure
     round_off = spectrum.magnitude * max(spectrum.symmetry_defect, ROUND_OFF)
@@ -124,7 +131,7 @@ def hesd(
         word=badge.word,
         colour=badge.colour,
         kh_stderr=kh_stderr,
-        exponent=float(exponent),
+        exponent=exponent,
         preliminary=not spectrum.complete,
     )
 
@@ -135,8 +142,12 @@ def compare_kh(a: Hesd, b: Hesd) -> float:
     K_H is not additive over nodes: it grows with the number of Lanczos steps, so only equal bases compare.
 
     Raises:
+        SettingError: if one is no :class:`Hesd`.
         ComparisonError: if basis or exponent differ, one is preliminary, or the type of one rules K_H out.
     """
+    for given in (a, b):
+        if not isinstance(given, Hesd):
+            raise SettingError(f"Expected what hesd() returns, got {given!r:.60} ({type(given).__name__}).")
     if (a.kh_basis, a.exponent) != (b.kh_basis, b.exponent):
         raise ComparisonError(
             f"K_H depends on the number of Lanczos steps and on its exponent: ({a.kh_basis}, n={a.exponent:g}) and "
@@ -150,6 +161,12 @@ def compare_kh(a: Hesd, b: Hesd) -> float:
             "It is infinite without positive eigenvalues and undefined for a flat spectrum."
         )
     return b.kh - a.kh
+
+
+def _check(spectrum: Any, history: Any, held_out: Any) -> None:
+    a_spectrum(spectrum)
+    spectra(history, "history")
+    a_spectrum(held_out, "held_out", optional=True)
 
 
 def _read(p: Probe, tau: float, exponent: float, round_off: float, exact: bool, no_negative: bool) -> _Reading:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ..errors import SettingError, suggest
 from ..spectrum import Spectrum
 from . import formulas, texts
+from .arguments import a_spectrum
 from .measure import is_flat, psd_by_structure
 
 
@@ -156,6 +157,7 @@ _OWN_NAMES = frozenset(METRICS)
 
 def metrics(spectrum: Spectrum) -> dict[str, float]:
     """Form every registered metric; NaN where it is undefined."""
+    a_spectrum(spectrum)
     met = {need: holds(spectrum) for need, holds in NEEDS.items()}
     return {
         name: float(metric.function(spectrum)) if all(met[need] for need in metric.needs) else math.nan
@@ -165,6 +167,7 @@ def metrics(spectrum: Spectrum) -> dict[str, float]:
 
 def metric(name: str, spectrum: Spectrum) -> float:
     """Form a single metric; NaN where it is undefined."""
+    a_spectrum(spectrum)
     chosen = _find(name)
     return math.nan if _missing(chosen, spectrum) else float(chosen.function(spectrum))
 
@@ -175,6 +178,8 @@ def register(metric: Metric) -> Metric:
     Raises:
         SettingError: for a name that is no identifier or belongs to a built-in metric, or an unknown need.
     """
+    if not isinstance(metric, Metric) or not isinstance(metric.name, str) or not callable(metric.function):
+        raise SettingError(f"Expected a Metric with a name and a function of a spectrum, got {metric!r:.80}.")
     if not metric.name.isidentifier():
         raise SettingError(f"A metric's name must be a Python identifier, got {metric.name!r}.")
     if metric.name in _OWN_NAMES:
@@ -188,6 +193,7 @@ def register(metric: Metric) -> Metric:
 
 def explain(name: str, spectrum: Spectrum) -> str:
     """Say what a metric means here, and why where it is NaN or infinite."""
+    a_spectrum(spectrum)
     chosen = _find(name)
     missing = _missing(chosen, spectrum)
     if missing:
@@ -208,7 +214,7 @@ def explain(name: str, spectrum: Spectrum) -> str:
 
 
 def _find(name: str) -> Metric:
-    if name not in METRICS:
+    if not isinstance(name, str) or name not in METRICS:
         raise SettingError(f"There is no metric {name!r}. {suggest(name, METRICS)}")
     return METRICS[name]
 
