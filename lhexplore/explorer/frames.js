@@ -62,6 +62,7 @@ const lhxFrames = (() => {
     square: ["rect", { x: 7.5, y: 2.5, width: 7, height: 7 }, "fill"],
     diamond: ["path", { d: "M11 1L15 6L11 11L7 6Z" }, "fill"],
     triangle: ["path", { d: "M11 2L15 10H7Z" }, "fill"],
+    hatch: ["path", { d: "M3 11L13 1M8 11L18 1M13 11L19 5M3 6L8 1", "stroke-width": 1 }, "stroke"],
     point: ["path", { d: "M11 11L6 2H16Z" }, "fill"],
   };
   const drawn = (tag, attributes, parent) => {

@@ -15,7 +15,7 @@ from numpy import ndarray
 from ..diagnosis.number_texts import power_of_ten, short
 from .base_figure import add_frame_title, blank_figure, empty_source, label_axis, packed, tooltip
 from .escape import plain
-from .frames import Plot
+from .frames import Key, Plot
 from .theme import CLEAR, themed
 
 ROW = 26  # pixels per layer where there is room
@@ -104,9 +104,10 @@ def heat_map(
     return Plot(
         root=plot,
         frames=packed({f"{prefix}heat-now__x": np.arange(count, dtype=float).reshape(-1, 1)}),
-        titles=(f"{plain(heading)}; hatched: not computed",) * count,
+        titles=(plain(heading),) * count,
         sentences=tuple(_sentence(values[:, k], layer_names, label, metric) for k, label in enumerate(labels)),
         title=f"{prefix}heat-title",
+        legend=(Key("not computed", (("hatch", "unknown"),)),) if np.isnan(values).any() else (),
     )
 
 

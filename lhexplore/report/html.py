@@ -156,6 +156,7 @@ _PAGE = """<!DOCTYPE html>
 <section class="panel">
 <div class="row"><h2>Layers over training</h2><label>Metric <select id="metric"></select></label></div>
 <div id="map" class="figure" role="img"></div>
+<ul id="map-legend" class="legend" aria-label="Legend of the map"></ul>
 <p id="map-sentence" class="muted"></p>
 <p class="muted">Click a cell to go there.</p>
 </section>

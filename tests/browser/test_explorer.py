@@ -188,6 +188,74 @@ def test_nothing_sticks_out(lab: LabPage, width: int) -> None:
         lab.resize(1280, 900)
 
 
+def test_list_plot_and_card_stand_side_by_side_beside_the_file_browser(lab: LabPage) -> None:
+    assert lab.page.evaluate("(s) => __probe.root(s).getBoundingClientRect().width", ex.EXPLORER) < 900
+    tops, lefts = lab.page.evaluate(
+        """(all) => { const boxes = all.map((s) => __probe.root(s).getBoundingClientRect());
+          return [boxes.map((b) => b.top), boxes.map((b) => b.left)]; }""",
+        [".lhx-left", ".lhx-middle", ".lhx-right"],
+    )
+    assert max(tops) - min(tops) < 2
+    assert lefts == sorted(lefts)
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_heights_do_not_jump_while_scrubbing(lab: LabPage, width: int) -> None:
+    """Neither the card, whose findings differ from snapshot to snapshot, nor what stands below it."""
+    heights = "([a, b]) => [a, b].map((s) => Math.round(__probe.root(s).getBoundingClientRect().height))"
+    try:
+        lab.resize(width, 900)
+        lab.wait_until_still(ex.SPECTRUM)
+        words, seen = set(), set()
+        for k in range(lab.value(LAST) + 1):
+            lab.kernel(f"explorer.snapshot = {k}")
+            lab.wait_until(f"() => __probe.all('{ex.HANDLE}')[0].getAttribute('aria-valuenow') === '{k}.0'")
+            lab.page.wait_for_timeout(60)
+            words.add(
+                lab.find(".lhx-current .lhx-findings").first.inner_text()
+                if lab.page.evaluate("() => __probe.all('.lhx-current .lhx-findings').length")
+                else ""
+            )
+            seen.add(tuple(lab.page.evaluate(heights, [ex.CARD, ex.EXPLORER])))
+        assert len(words) > 2  # the cards do differ
+        assert len(seen) == 1, seen
+        hidden = "(s) => { const card = __probe.root(s); return card.scrollHeight - card.clientHeight; }"
+        assert lab.page.evaluate(hidden, ex.CARD) <= 1  # nothing is hidden in it
+    finally:
+        lab.resize(1280, 900)
+
+
+def test_a_snapshot_chosen_while_a_figure_is_built_is_shown(lab: LabPage) -> None:
+    """Bokeh does not listen while it builds its views: what the slider says meanwhile must not be lost."""
+    lab.page.evaluate(
+        """([slider]) => {
+          const standalone = Bokeh.require('embed/standalone'), build = standalone.add_document_standalone;
+          const move = () => __probe.root(slider).noUiSlider.set(9);
+          window.__restore = () => { standalone.add_document_standalone = build; };
+          standalone.add_document_standalone = (...given) => {
+            const views = build(...given);
+            let turns = 0;
+            const later = () => { if (turns++ < 40) Promise.resolve().then(later); else move(); };
+            later();
+            return views;
+          };
+        }""",
+        [ex.SLIDER],
+    )
+    try:
+        lab.kernel('explorer.view = "density"; explorer.settled()')
+        lab.wait_until(f"() => __probe.all('{ex.HANDLE}')[0].getAttribute('aria-valuenow') === '9.0'")
+        moved = lab.wait_until_still(ex.SPECTRUM)
+    finally:
+        lab.page.evaluate("() => window.__restore()")
+    lab.find(ex.HANDLE).first.focus()
+    lab.page.keyboard.press("ArrowRight")
+    there = lab.wait_for_change(ex.SPECTRUM, moved)
+    lab.page.keyboard.press("ArrowLeft")
+    lab.wait_for_change(ex.SPECTRUM, there)
+    assert lab.wait_until_still(ex.SPECTRUM) == moved
+
+
 def test_a_second_view_is_current_and_both_follow(lab: LabPage) -> None:
     lab.kernel("explorer.snapshot = 5; explorer.settled()")
     cells = len(lab.cells())

@@ -157,6 +157,24 @@ def test_a_click_on_the_map_jumps(made):
     assert (explorer.layer, explorer.snapshot) == ("head", 5)
 
 
+def test_the_whole_network_joins_the_map_when_known_or_looked_at(made):
+    def rows(explorer):
+        explorer.settled(PATIENCE)
+        return [entry.name for entry in explorer._screen.map_rows]
+
+    layers = [row.name for row in LAYERS if row.status == "ok"]
+    unknown = {(None, k) for k in range(12)}
+    explorer = made(CannedSession(missing=unknown))
+    assert rows(explorer) == layers
+    explorer.layer = None
+    assert rows(explorer) == [*layers, "whole network"]
+    explorer.layer = "head"
+    assert rows(explorer) == [*layers, "whole network"]  # known by now
+    explorer._parts.heat._heard(None, {"kind": "pick", "index": 4 * 12 + 7}, [])
+    assert (explorer.layer, explorer.snapshot) == ("whole network", 7)
+    assert rows(made(CannedSession(missing=unknown), layers=["conv1"])) == ["conv1"]
+
+
 def test_choosing_layers_narrows_list_map_and_work(made):
     session = CannedSession()
     explorer = made(session, layers=["head", "conv2"])

@@ -256,6 +256,8 @@ def test_unknown_cells_are_hatched_and_have_no_colour():
     np.testing.assert_array_equal(data["missing"], [0, 1, 0, 0])
     np.testing.assert_array_equal(np.isnan(data["colour"]), [False, True, False, False])
     assert data["words"][1] == "not computed"
+    assert [key.words for key in plot.legend] == ["not computed"]
+    assert heat_map(np.ones((2, 2)), ["a", "b"], ["s", "t"], metric=Metric()).legend == ()
     assert plot.root.select_one({"name": "heat-colours"}).nan_color == "rgba(0, 0, 0, 0)"
     assert "1 of 2 layers computed" in plot.sentences[1]
     np.testing.assert_allclose(np.diff(data["colour"][[0, 2, 3]]), [1, 1])  # equal ratios, equal steps
