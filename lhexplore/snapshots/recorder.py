@@ -78,6 +78,7 @@ class Recorder:
         _state_of(model)  # a model that cannot be recorded is better known before training
         if _writes_here():
             _prepare(self.path)
+            _warn_of_earlier_run(self.path)
 
     def due(self, step: int) -> bool:
         """Whether :meth:`step` would record this step."""
@@ -265,6 +266,17 @@ def _prepare(folder: Path) -> None:
             f"Snapshots are to be recorded in the folder {str(folder)!r}, but it cannot be written "
             f"({error.strerror or error}). Choose another folder."
         ) from error
+
+
+def _warn_of_earlier_run(folder: Path) -> None:
+    """Two trainings in one folder would look like one."""
+    earlier = len(list(folder.glob("step-*.safetensors")))
+    if earlier:
+        warnings.warn(
+            f"{str(folder)!r} already holds {earlier} snapshots of an earlier run: steps that are recorded again "
+            "replace theirs, the others stay. Record each run into a folder of its own, unless it goes on with that one.",
+            stacklevel=4,
+        )
 
 
 def _writes_here() -> bool:

@@ -3,6 +3,7 @@
 import glob
 import operator
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -209,6 +210,9 @@ class Snapshots(Sequence[Snapshot]):
         if isinstance(value, str):
             if value in self._positions:
                 return self._positions[value]
+            alike = [place for label, place in self._positions.items() if _unpadded(label) == _unpadded(value)]
+            if len(alike) == 1:  # step-128 means step-000128
+                return alike[0]
             raise UnknownSnapshotError(f"There is no snapshot labelled {value!r} in {self.where}. {self._near(value)}")
         try:
             position = operator.index(value)  # type: ignore[arg-type]  # anything that is a whole number
@@ -285,6 +289,10 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # longer than a name can be, or behind a closed folder
         return False
+
+
+def _unpadded(label: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", label)
 
 
 def _is_glob(source: str | os.PathLike[str]) -> bool:

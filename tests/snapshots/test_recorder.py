@@ -167,6 +167,7 @@ def test_a_block_that_fails_records_no_more(model, tmp_path):
     assert steps_in(tmp_path) == [0, 4]
 
 
+@pytest.mark.filterwarnings("ignore:.*earlier run")
 def test_two_recordings_in_one_folder_are_noted(model, tmp_path):
     for step in (1, 2):
         record(model, tmp_path).step(step)
@@ -270,6 +271,7 @@ def test_leftovers_of_dead_writers_are_cleared_after_a_day(model, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [new.name]
 
 
+@pytest.mark.filterwarnings("ignore:.*earlier run")
 def test_readers_see_whole_files_or_none_while_one_is_written_again_and_again(model, tmp_path):
     path = record(model, tmp_path, every=1).step(1)
     recorder = record(model, tmp_path, every=1)
@@ -304,3 +306,9 @@ def test_a_killed_training_leaves_only_whole_snapshots(tmp_path):
     assert all(row.status == "ok" for row in snapshots)
     assert [row.step for row in snapshots] == list(range(len(snapshots)))
     assert snapshots[-1].load()["weight"].shape == (300, 300)
+
+
+def test_recording_into_the_folder_of_an_earlier_run_warns(tmp_path):
+    record(nn.Linear(2, 2), tmp_path).step(0)
+    with pytest.warns(UserWarning, match="holds 1 snapshots of an earlier run"):
+        record(nn.Linear(2, 2), tmp_path)

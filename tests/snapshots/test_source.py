@@ -676,3 +676,11 @@ def test_time_is_not_order(state, tmp_path):
         torch.save(shifted(state, step), tmp_path / f"step-{step}.pt")
         os.utime(tmp_path / f"step-{step}.pt", (time.time() - step, time.time() - step))
     assert [row.step for row in Snapshots.discover(tmp_path)] == [1, 2]
+
+
+def test_leading_zeros_of_a_label_may_be_left_out():
+    rows = Snapshots.of({"step-000012": {"w": torch.ones(1)}, "step-000128": {"w": torch.zeros(1)}})
+    assert rows["step-128"].label == "step-000128"
+    assert rows["step-12"].label == "step-000012"
+    with pytest.raises(UnknownSnapshotError):
+        rows["step-1"]
