@@ -274,7 +274,7 @@ def _warn_of_earlier_run(folder: Path) -> None:
     if earlier:
         warnings.warn(
             f"{str(folder)!r} already holds {earlier} snapshots of an earlier run: steps that are recorded again "
-            "replace theirs, the others stay. Record each run into a folder of its own, unless it goes on with that one.",
+            "replace theirs, the others stay. Record each run into a folder of its own, unless it goes on with that.",
             stacklevel=4,
         )
 
