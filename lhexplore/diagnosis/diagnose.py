@@ -68,6 +68,7 @@ def diagnose(
             fit ``history``.
     """
     _check_kinds(spectrum, history, peers, held_out, losses, past_losses, gradient_norms, thresholds)
+    gradient_norms = [float(norm) for norm in gradient_norms]  # an array of numpy is fine, too
     _check_lengths(history, past_losses, gradient_norms)
     others = [peer for peer in peers if peer.layer not in (None, spectrum.layer)] if spectrum.layer is not None else []
     for peer in others:
