@@ -38,14 +38,14 @@ def check(replica: "Replica") -> tuple[Row, ...]:
 def couples(replica: "Replica", batch: Any) -> bool:
     """Whether a batch's loss is something else than the mean of its parts'; tried on its first examples."""
     with replica.guard():
-        return _coupling(replica, _head(batch))[1] != "ok"
+        return _coupling(replica, head(batch))[1] != "ok"
 
 
 def coupled(replica: "Replica", batch: Any) -> str:
     """Why a mean over batches is no mean over examples, in words; empty where it is one, or where it cannot be told."""
     with replica.guard():
         try:
-            found = _halves(replica, _head(batch))
+            found = _halves(replica, head(batch))
         except LhexploreError:  # such as a loss that is not finite: said where it is computed
             return ""
     if found.whole == found.mean:
@@ -58,13 +58,19 @@ def coupled(replica: "Replica", batch: Any) -> str:
     return found.row[2]
 
 
+def difference_of(replica: "Replica", names: Sequence[str]) -> Row:
+    """The row "difference" for some parameters only; call with the guard held."""
+    return difference(replica, _slice(replica), names)
+
+
 def _slice(replica: "Replica") -> Any:
-    return replica.batch(0) if replica.mode == "train-frozen" else _head(replica.batch(0))
+    return replica.batch(0) if replica.mode == "train-frozen" else head(replica.batch(0))
 
 
-def _head(batch: Any) -> Any:
+def head(batch: Any, size: int = SLICE) -> Any:
+    """The first examples of a batch, or all of it where it cannot be cut."""
     try:
-        return cut(batch, 0, SLICE) if count_examples(batch) > SLICE else batch
+        return cut(batch, 0, size) if count_examples(batch) > size else batch
     except DataError:  # graphs and the like: the whole batch will do
         return batch
 
@@ -199,13 +205,9 @@ def _second_derivative(replica: "Replica", batch: Any) -> list[Row]:
     name = "second derivative"
     names = replica.names
 
-    def gradient(at: Sequence[Tensor], again: bool) -> list[Tensor | None]:
-        loss = replica.loss_on(batch, dict(zip(names, at, strict=True)))
-        return list(torch.autograd.grad(loss, list(at), create_graph=again, allow_unused=True))
-
     leaves = list(causes.live(replica).values())
     try:
-        gradients = gradient(leaves, True)
+        gradients = _gradient(replica, batch, names)(leaves, True)
         unused = [key for key, found in zip(names, gradients, strict=True) if found is None]
         if unused and replica.moves_loss(unused):
             cut_off = ", ".join(map(repr, unused[:3]))
@@ -238,13 +240,52 @@ def _second_derivative(replica: "Replica", batch: Any) -> list[Row]:
         rest = [b - x - 2 * y for b, x, y in zip(hb, hu, hv, strict=True)]
         wrong = _dot(rest, rest) ** 0.5 / size
         rows.append(("linearity", "ok" if wrong <= limit else "error", f"H(u + 2v) differs by {wrong:.1e} of ‖Hv‖"))
-    fits, off = second.agrees(gradient, leaves, v, hv)
-    detail = f"Hv and central differences of the gradient are {off:.1e} apart"
-    if fits:
-        hint = "" if off <= second.TOLERANCE[replica.dtype] else ", and so are the differences: kinks, or rounding"
-        return [*rows, ("difference", "note" if hint else "ok", detail + hint)]
-    place = second.wrong_layer(replica, batch) or "the loss"
-    return [*rows, ("difference", "error", f"{detail}: the second derivative of {place} is wrong. {second.CURE}")]
+    return [*rows, difference(replica, batch, names)]
+
+
+def difference(replica: "Replica", batch: Any, names: Sequence[str]) -> Row:
+    """Whether the Hessian of these parameters is the slope of their gradient.
+
+    A suspicion becomes an error only where it is confirmed in float64, at a second point and with other steps.
+    """
+    first = second.compare(_gradient(replica, batch, names), _values(replica, names), seed=second.SEEDS[0])
+    detail = f"Hv and central differences of the gradient are {first.off:.1e} apart"
+    if first.fits:
+        return ("difference", "ok", detail)
+    judge = (replica if replica.dtype == torch.float64 else replica.widened(batch)) or replica
+    little = batch if judge is replica else judge.batch(0)
+    gradient, at = _gradient(judge, little, names), _values(judge, names)
+    with judge.guard():
+        if judge is not replica:
+            first = second.compare(gradient, at, seed=second.SEEDS[0])
+            detail = f"Hv and central differences of the gradient are {first.off:.1e} apart in float64"
+        if first.fits:
+            return ("difference", "ok", detail)
+        if first.wrong and second.elsewhere_too(gradient, at):
+            place = second.wrong_layer(judge, little) or "the loss"
+            why = (
+                "Look for a backward of its own that detaches, or a gradient that is not the loss's (straight-through)."
+            )
+            return (
+                "difference",
+                "error",
+                f"{detail}: the second derivative of {place} is wrong. {why} {second.CURE}",
+            )
+    return ("difference", "note", f"{detail}, which a second look did not confirm: kinks, or rounding")
+
+
+def _values(replica: "Replica", names: Sequence[str]) -> list[Tensor]:
+    return [replica.tensors[name] for name in names]
+
+
+def _gradient(replica: "Replica", batch: Any, names: Sequence[str]) -> second.Gradient:
+    def gradient(at: Sequence[Tensor], again: bool) -> list[Tensor | None]:
+        loss = replica.loss_on(batch, dict(zip(names, at, strict=True)))
+        if not loss.requires_grad:
+            return [None] * len(at)
+        return list(torch.autograd.grad(loss, list(at), create_graph=again, allow_unused=True))
+
+    return gradient
 
 
 def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError, LossError
 from .identity import identify
+from .rebind import Swap, rebind
 from .terms import ignored_label, term_counter, torch_function
 from .trees import describe
 
@@ -56,7 +57,7 @@ def as_loss(loss: Any, model: ModelCall, batch: Any, private: Any = None) -> Los
     ``loss(model, batch)``, then as ``criterion(model(x), y)``.
 
     Args:
-        loss: What the user gave.
+        loss: What the user gave, or the loss of another copy.
         model: Called during the trial; must not be the user's own module.
         batch: One batch on the device and in the dtype of ``model``.
         private: Called in place of ``loss``: the same function with copies of what it captured.
@@ -64,6 +65,8 @@ def as_loss(loss: Any, model: ModelCall, batch: Any, private: Any = None) -> Los
     Raises:
         LossError: None of the forms works; what was tried and how it failed.
     """
+    if isinstance(loss, FORMS):
+        return loss if private is None else private
     if loss is None:
         if isinstance(batch, Mapping):
             return ModelLoss()
@@ -116,6 +119,10 @@ class CriterionLoss:
         """Count what the criterion divides by; None where only the user's rule can tell."""
         target = pair(batch)[1]
         return None if self.count is None or not isinstance(target, Tensor) else self.count(target)
+
+    def rebound(self, swap: Swap) -> "CriterionLoss":
+        """The same with what its function captured replaced."""
+        return replace(self, criterion=rebind(self.criterion, swap))
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "CriterionLoss":
         criterion = self.criterion
@@ -174,6 +181,10 @@ class GeneralLoss:
     def terms(self, batch: Any) -> float | None:
         return None
 
+    def rebound(self, swap: Swap) -> "GeneralLoss":
+        """The same with what its function captured replaced."""
+        return replace(self, function=rebind(self.function, swap))
+
     def to(self, device: torch.device, dtype: torch.dtype) -> "GeneralLoss":
         return self
 
@@ -207,8 +218,15 @@ class ModelLoss:
     def terms(self, batch: Any) -> float | None:
         return None
 
+    def rebound(self, swap: Swap) -> "ModelLoss":
+        """The same: it captured nothing."""
+        return self
+
     def to(self, device: torch.device, dtype: torch.dtype) -> "ModelLoss":
         return self
+
+
+FORMS = (CriterionLoss, GeneralLoss, ModelLoss)
 
 
 def pair(batch: Any) -> tuple[Any, Any]:

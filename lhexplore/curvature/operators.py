@@ -5,6 +5,7 @@ The algorithms know only `SymmetricOperator`; a plain matrix will do in tests. T
 after the parameters were moved and the loss stayed where it was.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, final, runtime_checkable
@@ -19,6 +20,8 @@ GRAPH_BYTES = 512 * 2**20  # gradient graphs kept between products; micro-batche
 WIDE_OUTPUTS = 2**25  # outputs up to this many numbers are differentiated in float64 (256 MiB)
 NUDGE = 1e-2  # relative move of parameters that seem to be unused: a used one changes the loss far beyond rounding
 FINE_NUDGES = (1e-7, 1e-8)  # of those with a constant gradient, float64 only: too small to cross a kink twice by chance
+COARSE_NUDGES = (1e-2, 2e-2)  # the same in float32, where smaller ones drown in rounding
+LIMIT = {torch.float64: 1e3 * torch.finfo(torch.float64).eps, torch.float32: 1e3 * torch.finfo(torch.float32).eps}
 
 
 @runtime_checkable
@@ -61,6 +64,10 @@ class Objective(Protocol):
     def loss_of_outputs(self, i: int, outputs: Tensor) -> Tensor: ...
     def blame(self, i: int, error: BaseException) -> SecondDerivativeError:
         """Say which operation of micro-batch ``i`` cannot be differentiated twice, and where it stands."""
+        ...
+
+    def wide_batch(self, i: int) -> "Objective | None":
+        """The same in float64 on a few examples of micro-batch ``i``; None where that cannot be had."""
         ...
 
     def guard(self) -> AbstractContextManager[Any]:
@@ -134,7 +141,7 @@ class _Product:
 
     def __init__(self, objective: Objective, block: Block, *, graph_bytes: int) -> None:
         self.name = block.name
-        self._objective = objective
+        self._objective, self._block = objective, block
         self._vectors = _Vectors(objective, block)
         first = self._vectors.leaves[0]
         self.size, self.dtype, self.device = self._vectors.size, first.dtype, first.device
@@ -299,23 +306,42 @@ class LayerHessian(_Product):
         )
 
     def _check_constant(self, i: int, gradients: list[Tensor | None]) -> None:
+        """Believe that gradients are constant only after moving the parameters.
+
+        In float64 a tiny move tells; float32 has too few digits for one, so a float64 copy is asked on a few examples.
+
+        Raises:
+            SecondDerivativeError: moving them changes the gradients.
+        """
         constant = [j for j, g in enumerate(gradients) if g is not None and not g.requires_grad]
-        if not constant or self.dtype != torch.float64:
+        if not constant:
             return
-        if all(self._moves(i, constant, gradients, step) for step in FINE_NUDGES):
+        if self.dtype == torch.float64:
+            changes = all(self._change(i, constant, gradients, step) > LIMIT[self.dtype] for step in FINE_NUDGES)
+        elif (wide := self._objective.wide_batch(i)) is not None:
+            with wide.guard():
+                LayerHessian(wide, self._block)._graph(0)
+            return
+        else:
+            small, large = (self._change(i, constant, gradients, step) for step in COARSE_NUDGES)
+            ratio = COARSE_NUDGES[1] / COARSE_NUDGES[0]
+            # The change of a smooth gradient goes with the step; that of rounding, or of a single kink, does not.
+            changes = small > LIMIT[self.dtype] and abs(large / small - ratio) <= ratio / 4
+        if changes:
             self._refuse(constant, "autograd takes their gradient for a constant, yet moving them changes it")
 
-    def _moves(self, i: int, indices: list[int], gradients: list[Tensor | None], step: float) -> bool:
+    def _change(self, i: int, indices: list[int], gradients: list[Tensor | None], step: float) -> float:
+        """How much some gradients change when their parameters move, relative to the gradients."""
         override = self._vectors.moved(indices, step)
         leaves = [override[names[0]] for names in self._vectors.names.values()]
         there = torch.autograd.grad(self._objective.batch_loss(i, override), leaves, allow_unused=True)
+        largest = 0.0
         for j in indices:
             here, moved = gradients[j], there[j]
-            if here is None or moved is None:
-                continue
-            if float((moved - here).norm()) > 1e3 * torch.finfo(self.dtype).eps * float(here.norm()):
-                return True
-        return False
+            if here is not None and moved is not None:
+                difference, size = float((moved - here).norm()), float(here.detach().norm())
+                largest = max(largest, difference / size if size else math.inf if difference else 0.0)
+        return largest
 
 
 @final

@@ -23,7 +23,7 @@ from .early import import_early
 from .graphs import once_differentiable
 from .guard import guarded, has_recurrent
 from .layers import DIFFERENTIABLE, list_layers
-from .losses import CriterionLoss, Loss, as_loss, pair
+from .losses import FORMS, CriterionLoss, Loss, as_loss, pair
 from .micro import count_terms, has_masked_labels, micro_batches
 from .placement import choose_device, choose_dtype, choose_threads, set_mode
 from .rebind import rebind
@@ -34,6 +34,8 @@ from .weights import Weights, refuse_meta
 FORWARD_SEED = 0  # a forward that draws random numbers draws the same ones every time
 NUDGE = 1e-2  # relative move that shows whether parameters matter at all
 ROUNDING = 32  # epsilons by which a loss may differ between two ways of computing it
+WIDE_SIZE = 50_000_000  # parameters of which a float64 copy is made to judge float32 by (400 MB)
+WIDE_EXAMPLES = 64
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 Override = Mapping[str, Tensor]
@@ -270,6 +272,36 @@ class Replica:
         with self.guard():
             return checks.check(self)
 
+    def difference(self, names: Iterable[str]) -> checks.Row:
+        """The row "difference" of `check` for some parameters: "error" where their second derivative is wrong."""
+        with self.guard():
+            return checks.difference_of(self, tuple(dict.fromkeys(map(self._weights.tensors.canonical, names))))
+
+    def widened(self, batch: Any) -> "Replica | None":
+        """The same model, weights and loss in float64 on ``batch`` alone, to judge by; None where that does not run."""
+        if sum(p.numel() for p in self.model.parameters()) > WIDE_SIZE:
+            return None
+        device = "cpu" if self.device.type == "mps" else self.device
+        data = replace(self.batches, batches=(batch,), weights=(1.0,), examples=1, notes=())
+        try:
+            twin = Replica(
+                self.model,
+                self.loss,
+                data,
+                mode=self.mode,
+                dtype=torch.float64,
+                device=device,
+                threads=self.threads,
+            )
+            twin.load(self._weights.state())
+        except LhexploreError:
+            return None
+        return twin
+
+    def wide_batch(self, i: int) -> "Replica | None":
+        """`widened` on the first examples of micro-batch ``i``."""
+        return self.widened(checks.head(self._fed[i], WIDE_EXAMPLES))
+
     @contextmanager
     def drawing(self) -> Iterator[None]:
         """Let a forward draw from the states as they are, to see whether it does; the caller forks them."""
@@ -349,7 +381,8 @@ class Replica:
             self._weights = Weights(self.model, usable, self.device, self.dtype, {})
             self._fed = [self._placed(pieces[0])]
             try:
-                self._try(loss, rebind(loss, private_swap(part, self.device, self.dtype)), pieces)
+                swap = private_swap(part, self.device, self.dtype)
+                self._try(loss, loss.rebound(swap) if isinstance(loss, FORMS) else rebind(loss, swap), pieces)
             except (DataError, LossError) as error:
                 first = first or error
                 continue

@@ -6,7 +6,7 @@ got: differentiated twice, and compared with a central difference of its gradien
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,10 @@ CURE = "Put an operation in its place that can be differentiated twice, or leave
 # A central difference is off by step² and by rounding/step: at the best step both are near eps^(2/3).
 STEP = {torch.float64: 6e-6, torch.float32: 5e-3}
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 5e-2}
+STEADY = 0.1  # the two slopes' disagreement, in parts of what they are off: kinks give 0.5 or more, truncation 0.75
+SEEDS = (1, 2)
+AWAY = 1e-2  # relative distance of the second point
+FINER = 1 / 50  # and its step in float64: too small to cross kinks as often, large enough for eight digits
 
 Gradient = Callable[[Sequence[Tensor], bool], list[Tensor | None]]  # (leaves, differentiable again) -> gradients
 
@@ -72,20 +76,68 @@ def wrong_layer(replica: "Replica", batch: Any) -> str | None:
     return label(*inner[0]) if inner else None
 
 
-def agrees(gradient: Gradient, at: Sequence[Tensor], v: Sequence[Tensor], hv: Sequence[Tensor]) -> tuple[bool, float]:
-    """Compare a product with central differences of the gradient, at two steps.
+class Comparison(NamedTuple):
+    """How far Hv is from the slope of the gradient along v, and how far two such slopes are from each other."""
 
-    Returns:
-        Whether they agree, or disagree only because of kinks or rounding (then the two differences disagree with each
-        other as well); and how far they are apart, relative to the product.
+    off: float  # relative to the larger of the two
+    unsteady: float
+    dtype: torch.dtype
+
+    @property
+    def fits(self) -> bool:
+        return self.off <= TOLERANCE[self.dtype]
+
+    @property
+    def steady(self) -> bool:
+        """Whether the slopes agree so well that a kink, rounding or a coarse step cannot be what is seen.
+
+        A kink between the two points makes a slope proportional to 1/step, truncation one that goes with step².
+        """
+        return self.unsteady <= STEADY * self.off
+
+    @property
+    def wrong(self) -> bool:
+        return not self.fits and self.steady
+
+
+def compare(gradient: Gradient, at: Sequence[Tensor], *, seed: int, scale: float = 1.0) -> Comparison:
+    """Compare double backward with central differences of the gradient along random signs, at two steps.
+
+    Entries whose gradient is exactly zero stay where they are: they are the ones that no gradient speaks for (padding
+    rows of embeddings, unused triangles and sign bits of orthogonal parametrisations), and moving them may well change
+    the other entries' gradients.
     """
-    dtype = at[0].dtype
-    base = STEP[dtype] * max(_norm(at), 1.0) / _norm(v)
-    slopes = [_slope(gradient, at, v, step) for step in (base, 2 * base)]
-    size = max(_norm(hv), _norm(slopes[0]), torch.finfo(dtype).tiny)
-    off = _norm([s - h for s, h in zip(slopes[0], hv, strict=True)]) / size
-    unsteady = _norm([s - t for s, t in zip(*slopes, strict=True)]) / size
-    return off <= max(TOLERANCE[dtype], unsteady), off
+    leaves = [tensor.detach().requires_grad_() for tensor in at]
+    gradients = gradient(leaves, True)
+    moving = [(g != 0).to(g.dtype).detach() for g in or_zero(gradients, leaves)]
+    v = [w * m for w, m in zip(signs(leaves, seed), moving, strict=True)]
+    dtype, length = leaves[0].dtype, _norm(v)
+    if not length:
+        return Comparison(0.0, 0.0, dtype)
+    hv = multiply(gradients, leaves, v)
+    size = _norm([t.detach() * m for t, m in zip(leaves, moving, strict=True)])
+    step = scale * STEP[dtype] * max(size, 1.0) / length
+    slopes = [_slope(gradient, leaves, v, h) for h in (step, step / 2)]
+    unit = max(_norm(hv), _norm(slopes[0]), torch.finfo(dtype).tiny)
+    off = _norm([s - h for s, h in zip(slopes[0], hv, strict=True)]) / unit
+    return Comparison(off, _norm([s - t for s, t in zip(*slopes, strict=True)]) / unit, dtype)
+
+
+def elsewhere_too(gradient: Gradient, at: Sequence[Tensor]) -> bool:
+    """Whether a suspicion holds at a second point as well, along another direction, with steps of another size."""
+    leaves = [tensor.detach().requires_grad_() for tensor in at]
+    found = or_zero(gradient(leaves, False), leaves)
+    there = [
+        t.detach() + AWAY * _rms(t) * w * (g != 0)
+        for t, w, g in zip(at, signs(leaves, SEEDS[1] + 1), found, strict=True)
+    ]
+    scale = FINER if at[0].dtype == torch.float64 else 1.0
+    return compare(gradient, there, seed=SEEDS[1], scale=scale).wrong
+
+
+def _rms(tensor: Tensor) -> float:
+    size = float(tensor.detach().double().square().mean().sqrt())
+    return size if size > 0 else 1.0
 
 
 def _slope(gradient: Gradient, at: Sequence[Tensor], v: Sequence[Tensor], step: float) -> list[Tensor]:
@@ -145,9 +197,7 @@ def _sound(replica: "Replica", batch: Any, module: nn.Module, args: Any, kwargs:
         return True
     leaves = [tensor.requires_grad_() for tensor in at]
     try:
-        v = signs(leaves, 1)
-        hv = multiply(gradient(leaves, True), leaves, v)
-        return agrees(gradient, leaves, v, hv)[0]
+        return not compare(gradient, leaves, seed=SEEDS[0]).wrong
     except (RuntimeError, SecondDerivativeError):
         return False
 
@@ -166,6 +216,3 @@ def _inside(name: str, outer: str) -> bool:
 
 def _norm(parts: Sequence[Tensor]) -> float:
     return float(torch.stack([part.detach().double().square().sum() for part in parts]).sum().sqrt())
-
-
-__all__ = ["agrees", "multiply", "of_once_differentiable", "of_second_derivative", "or_zero", "signs", "wrong_layer"]

@@ -86,6 +86,10 @@ class Weights:
             )
         return Weights(self._model, self._usable, self._device, self._dtype, given)
 
+    def state(self) -> dict[str, Tensor]:
+        """All tensors by name, as `of` takes them."""
+        return {name.removeprefix(_PLACE): value for name, value in self._base.items()} | self.buffers
+
     def swapped(self, override: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All tensors for one call: parameters with ``override`` in their place, and buffers that may be written to."""
         state = dict(self._base)

@@ -34,6 +34,9 @@ class NetObjective:
     def guard(self):
         return torch.enable_grad()
 
+    def wide_batch(self, i):
+        return None
+
     def blame(self, i, error):
         return SecondDerivativeError(f"batch {i}: {error}")
 
@@ -61,6 +64,9 @@ class FunctionObjective:
 
     def guard(self):
         return torch.enable_grad()
+
+    def wide_batch(self, i):
+        return None
 
     def blame(self, i, error):
         return SecondDerivativeError(f"batch {i}: {error}")

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.parametrizations import orthogonal
 
 from lhexplore.curvature import LayerGGN, LayerHessian, measure
 from lhexplore.curvature.batches import freeze
@@ -353,6 +354,161 @@ def test_functions_with_sparse_gradients_are_named():
         op.matvec(torch.ones(op.size, dtype=op.dtype))
     with pytest.raises(SecondDerivativeError, match="sparse=False"):
         list(measure(copy, whole_network(copy.layers), label=None, snapshot="now"))
+
+
+# ---- second derivatives that are silently wrong
+
+
+class NoGradBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, grad):
+        with torch.no_grad():
+            return grad * 3 * ctx.saved_tensors[0] ** 2
+
+
+class DetachedBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return (x @ w.T) ** 3
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, w = ctx.saved_tensors
+        inner = grad * 3 * (x @ w.T).detach() ** 2
+        return inner @ w, inner.T @ x
+
+
+class Cut(nn.Module):
+    def __init__(self, *, partly):
+        super().__init__()
+        self.a, self.head, self.partly = nn.Linear(4, 3, bias=False), nn.Linear(3, 3), partly
+
+    def forward(self, x):
+        if self.partly:
+            return self.head(DetachedBackward.apply(x, self.a.weight))
+        return self.head(NoGradBackward.apply(self.a(x)))
+
+
+def row_of(copy, names=None):
+    if names is not None:
+        return copy.difference(names)
+    (row,) = [row for row in copy.check() if row[0] == "difference"]
+    return row
+
+
+BOTH = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+
+
+@BOTH
+@pytest.mark.parametrize("partly", [True, False])
+def test_backwards_that_cut_curvature_off_are_errors(partly, dtype):
+    copy = replica(seeded(lambda: Cut(partly=partly)), dtype=dtype)
+    _, verdict, detail = row_of(copy)
+    assert verdict == "error"
+    assert "the second derivative of Cut is wrong" in detail
+    assert row_of(copy, ["a.weight"])[1] == "error"
+    assert row_of(copy, ["head.weight", "head.bias"])[1] == "ok"  # what comes after it is not concerned
+
+
+@BOTH
+@pytest.mark.parametrize("own", [True, False])
+def test_gradients_that_only_seem_constant_are_refused_in_both_dtypes(own, dtype):
+    model = seeded(lambda: Cut(partly=False)).to(dtype)
+    copy = replica(model, dtype=dtype)
+    if not own:  # where no float64 copy can be had, float32 judges itself
+        copy.wide_batch = lambda i: None
+    layer = next(layer for layer in copy.layers if layer.name == "a")
+    with pytest.raises(SecondDerivativeError, match=r"'a\.weight' is cut off"):
+        LayerHessian(copy, layer).zero  # noqa: B018
+
+
+@BOTH
+@pytest.mark.parametrize("own", [True, False])
+def test_gradients_that_are_constant_are_believed(own, dtype):
+    copy = replica(
+        seeded(lambda: nn.Sequential(nn.Linear(4, 3))), lambda model, batch: model(batch[0]).mean(), dtype=dtype
+    )
+    if not own:
+        copy.wide_batch = lambda i: None
+    assert "linear" in LayerHessian(copy, copy.layers[0]).zero
+    assert row_of(copy)[1] == "ok"
+
+
+class Padded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.e, self.o = nn.Embedding(10, 4, padding_idx=0), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.o(torch.tanh(self.e(x)).mean(1))
+
+
+SOUND = {
+    "padding": Padded,
+    "orthogonal": lambda: nn.Sequential(orthogonal(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 3)),
+    "cayley": lambda: nn.Sequential(orthogonal(nn.Linear(4, 4), orthogonal_map="cayley"), nn.Tanh(), nn.Linear(4, 3)),
+    "kinks": lambda: nn.Sequential(nn.Linear(4, 300), nn.ReLU(), nn.Linear(300, 300), nn.ReLU(), nn.Linear(300, 3)),
+    "confident": lambda: nn.Sequential(nn.Linear(4, 30), nn.ReLU(), nn.Linear(30, 3), Times(60)),
+}
+
+
+class Times(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
+
+
+@BOTH
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_models_raise_no_alarm(name, dtype):
+    ids = torch.randint(0, 10, (24, 5), generator=torch.Generator().manual_seed(0))
+    assert bool((ids[:8] == 0).any())
+    copy = replica(seeded(SOUND[name]), data=(ids, Y) if name == "padding" else None, dtype=dtype)
+    assert row_of(copy)[1] == "ok", row_of(copy)[2]
+
+
+def test_a_kink_in_the_middle_of_the_differences_is_no_error():
+    """|w| at 0 + ε: every step that crosses the kink sees a slope that grows as 1/step."""
+
+    class Kink(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.full((3,), 1e-7))
+
+        def forward(self, x):
+            return x[:, :3] * (self.w.abs() + self.w)
+
+    assert row_of(replica(Kink()))[1] == "note"
+
+
+def test_the_float64_copy_has_the_same_weights_buffers_and_captured_tensors():
+    teacher = seeded(lambda: nn.Linear(4, 3), seed=1)
+    weight = torch.tensor([1.0, 2.0, 3.0])
+
+    def loss(model, batch):
+        return (
+            F.cross_entropy(model(batch[0]), batch[1], weight=weight)
+            + model(batch[0]).sub(teacher(batch[0])).square().mean()
+        )
+
+    model = seeded(lambda: nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)))
+    copy = replica(model, loss, dtype=torch.float32)
+    state = {name: value + 0.1 if value.is_floating_point() else value for name, value in model.state_dict().items()}
+    copy.load(state)
+    wide = copy.wide_batch(0)
+    model.load_state_dict(state)
+    model, teacher, weight = model.double().eval(), teacher.double(), weight.double()
+    assert wide.dtype == torch.float64
+    assert wide.value() == pytest.approx(loss(model, (X.double(), Y)).item(), rel=EXACT)
 
 
 # ---- forms of losses
