@@ -14,14 +14,14 @@ from typing import Any
 import torch
 
 from ..curvature import Batches, Layer, LayerHessian, Replica, measure
-from ..errors import ClosedError, NondeterministicError, SnapshotError
+from ..errors import ClosedError, NondeterministicError, SecondDerivativeError, SnapshotError
 from ..snapshots import Snapshot
 from ..spectrum import Step
 from .request import Request
 
 # Rows of the self-check that concern every block; a missing second derivative concerns the layers that need it only.
 MEASURED = ("symmetry", "linearity", "difference")
-DOUBTFUL = ("side effects", *MEASURED)
+DOUBTFUL = ("side effects", "symmetry", "linearity")
 
 
 class Lane:
@@ -33,6 +33,7 @@ class Lane:
         self._replicas: dict[str, Replica] = {}
         self._loaded: dict[str, str] = {}  # split -> label of the weights in its copy
         self._lock = threading.RLock()
+        self._suspect: dict[str, bool] = {}  # split -> whether some second derivative is wrong
         self._checked: dict[str, str] = {}  # split -> the numbers of the self-check
         self._doubts: dict[str, tuple[str, ...]] = {}  # split -> what the self-check found, in sentences
         self.closed = False
@@ -68,7 +69,7 @@ class Lane:
             while True:
                 with self.at(request.split, snapshot) as replica:
                     if items is None:
-                        self._examine(request.split, replica)
+                        self._examine(request.split, replica, layer)
                         items = measure(
                             replica,
                             layer,
@@ -89,21 +90,27 @@ class Lane:
             if items is not None:
                 items.close()
 
-    def _examine(self, split: str, replica: Replica) -> None:
+    def _examine(self, split: str, replica: Replica, layer: Layer) -> None:
         """Try once per split, on a few examples, what every later number relies on.
 
         Raises:
             NondeterministicError: the loss is no fixed function.
+            SecondDerivativeError: Hessian products of this layer are not the slope of its gradient.
         """
-        if split in self._doubts:
-            return
-        rows = replica.check()
-        found = [(name, detail) for name, verdict, detail in rows if verdict == "error"]
-        for name, detail in found:
-            if name == "determinism":
-                raise NondeterministicError(f"A Hessian needs a fixed function, but {detail}. Look for own randomness.")
-        self._checked[split] = "; ".join(f"{name}: {detail}" for name, _, detail in rows if name in MEASURED)
-        self._doubts[split] = tuple(f"Self-check, {name}: {detail}." for name, detail in found if name in DOUBTFUL)
+        if split not in self._doubts:
+            rows = replica.check()
+            wrong = {name: detail for name, verdict, detail in rows if verdict == "error"}
+            if "determinism" in wrong:
+                raise NondeterministicError(
+                    f"A Hessian needs a fixed function, but {wrong['determinism']}. Look for own randomness."
+                )
+            self._checked[split] = "; ".join(f"{name}: {detail}" for name, _, detail in rows if name in MEASURED)
+            self._doubts[split] = tuple(f"Self-check, {name}: {wrong[name]}" for name in DOUBTFUL if name in wrong)
+            self._suspect[split] = "difference" in wrong
+        if self._suspect[split]:  # somewhere in the model; the layers behind it may be right
+            _, verdict, detail = replica.difference(layer.parameters)
+            if verdict == "error":
+                raise SecondDerivativeError(f"{layer.name!r} has no trustworthy Hessian: {detail}")
 
     def _signed(self, step: Step, snapshot: Snapshot, split: str) -> Step:
         """Write into a value what it was computed from, and what the self-check doubts."""

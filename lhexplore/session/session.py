@@ -18,7 +18,7 @@ from torch import nn
 from ..curvature import BATCHED_COLUMN, Choice, Layer, choose, freeze, identify_model, list_layers, opaque
 from ..diagnosis import Diagnosis
 from ..digests import digest_json
-from ..errors import ClosedError, LhexploreError, SettingError, SnapshotError, UnsupportedError
+from ..errors import ClosedError, LhexploreError, SettingError, SnapshotError, UnsupportedError, whole_number
 from ..jobs import Job, Progress, Waitable
 from ..snapshots import Snapshot, Snapshots
 from ..spectrum import Spectrum, Step
@@ -91,7 +91,7 @@ class Session:
             raise UnsupportedError(f"This version differentiates functional='loss'; got {functional!r}.")
         if executor is not None:
             raise UnsupportedError("This version computes in its own worker thread: leave executor=None.")
-        self._mode, self._seed, self._curvature = mode, seed, curvature
+        self._mode, self._seed, self._curvature = mode, whole_number("seed", seed, least=0), curvature
         self._data = {"data": freeze(data, samples=samples, weight=weight, seed=seed)}
         if held_out is not None:
             self._data["held_out"] = freeze(held_out, samples=samples, weight=weight, seed=seed)
@@ -497,5 +497,5 @@ class Session:
             done += 1
             rest = sum(map(self.seconds, missing[i + 1 :]))
             yield Progress(done, len(wanted), time.perf_counter() - began, rest, "")
-        if first is not None and not computed:
+        if first is not None and not computed and len(missing) == len(wanted):
             raise first

@@ -459,7 +459,7 @@ def test_a_loss_that_is_no_fixed_function_is_refused(model, loader):
         session.spectrum("4")
 
 
-def test_a_wrong_second_derivative_is_doubted_in_every_value(loader):
+def test_a_wrong_second_derivative_is_refused_and_the_layers_behind_it_are_not(loader):
     class Wrong(torch.autograd.Function):
         """Its derivative is right and the derivative of that is not."""
 
@@ -480,7 +480,21 @@ def test_a_wrong_second_derivative_is_doubted_in_every_value(loader):
     session = lh.Session(
         nn.Sequential(nn.Linear(64, 4), Cube(), nn.Linear(4, 10)), loader, nn.CrossEntropyLoss(), cache=False
     )
-    assert any("Self-check" in note for note in session.spectrum("0").notes)
+    with pytest.raises(errors.SecondDerivativeError, match="trustworthy"):
+        session.spectrum("0")
+    assert session.spectrum("2").psd  # the last linear layer: everything wrong is before it
+    session.compute(progress=False)
+    assert set(session.summary().status) == {"ok", "failed"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_kinks_are_not_taken_for_wrong_derivatives(loader, dtype):
+    for seed in range(6):
+        torch.manual_seed(seed)
+        wide = nn.Sequential(nn.Linear(64, 200), nn.ReLU(), nn.Linear(200, 60), nn.ReLU(), nn.Linear(60, 10))
+        with lh.Session(wide, loader, nn.CrossEntropyLoss(), cache=False, dtype=dtype) as session:
+            found = session.spectrum("4", method="lanczos", steps=3, probes=1)
+        assert not any("Self-check" in note for note in found.notes), seed
 
 
 def test_more_samples_than_there_are_is_a_notice_not_an_error(model, loader):
