@@ -51,6 +51,17 @@ const lhxFrames = (() => {
     }
   }
 
+  // Which cell of `source` (unit squares around x and y) lies below a click; -1 for none. Bokeh's own taps leave out
+  // clicks that are long, or follow each other quickly.
+  function cellAt(view, source, event) {
+    const box = view.canvas_view.el.getBoundingClientRect();
+    const [left, top] = [event.clientX - box.left, event.clientY - box.top];
+    if (!view.frame.bbox.contains(left, top)) return -1;
+    const [x, y] = [view.frame.x_scale.invert(left), view.frame.y_scale.invert(top)];
+    const { x: xs, y: ys } = source.data;
+    return Array.prototype.findIndex.call(xs, (at, i) => Math.abs(at - x) <= 0.5 && Math.abs(ys[i] - y) <= 0.5);
+  }
+
   // Marks of a legend in a box of 22 × 12: element, attributes, and whether it is filled or drawn as a line.
   const SHAPES = {
     box: ["rect", { x: 5, y: 1, width: 12, height: 10 }, "fill"],
@@ -87,5 +98,5 @@ const lhxFrames = (() => {
     }));
   }
 
-  return { unzip, apply, theme, legend };
+  return { unzip, apply, theme, cellAt, legend };
 })();

@@ -6,7 +6,7 @@ from math import ceil, floor, log10
 from typing import Any, Protocol
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LinearColorMapper, TapTool
+from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LinearColorMapper
 from bokeh.models.annotations import ColorBar
 from bokeh.plotting import figure
 from jaxtyping import Float
@@ -49,8 +49,8 @@ def heat_map(
 ) -> Plot:
     """Draw a metric of all layers at all snapshots; NaN stands for "not computed".
 
-    A tap selects a cell of the source ``heat-cells``; ``cell_of`` tells which one. The frame marks the current
-    snapshot in the row of ``layer``; its row is the column ``y`` of the source ``heat-now``.
+    A click gives the number of a cell of the source ``heat-cells``; ``cell_of`` tells which one it is. The frame marks
+    the current snapshot in the row of ``layer``; its row is the column ``y`` of the source ``heat-now``.
 
     Args:
         values: one row per layer.
@@ -85,15 +85,12 @@ def heat_map(
     themed(unknown.glyph, hatch_color="unknown")
     tiles = plot.rect("x", "y", 1, 1, source=source, fill_color={"field": "colour", "transform": mapper}, line_width=1)
     themed(tiles.glyph, line_color="grid")
-    for renderer in (unknown, tiles):
-        renderer.nonselection_glyph = renderer.selection_glyph = None  # the frame shows where one is
     now = empty_source(f"{prefix}heat-now", x=1)
     now.data = {**now.data, "y": [layer]}
     for width, role in ((6, "halo"), (3, "marker")):
         frame = plot.rect("x", "y", 1, 1, source=now, fill_alpha=0.0, line_width=width, line_join="miter")
         themed(frame.glyph, line_color=role)
     plot.add_tools(
-        TapTool(renderers=[tiles], visible=False),
         HoverTool(
             renderers=[tiles],
             tooltips=tooltip("@layer", "@snapshot", "@metric: @words"),

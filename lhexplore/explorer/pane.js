@@ -96,16 +96,13 @@ async function render({ model, el }) {
     if (place >= 0) Bokeh.documents.splice(place, 1);
     doc = null;
   };
-  const listenForPicks = () => {
-    const source = model.get("picks") && doc.get_model_by_name(model.get("picks"));
-    if (!source) return;
-    source.selected.change.connect(() => {
-      const [index] = source.selected.indices;
-      if (index === undefined) return;
-      model.send({ kind: "pick", index });
-      setTimeout(() => { source.selected.indices = []; }); // the same place can be clicked again
-    });
+  let shown = null; // the view of the figure
+  const clicked = (event) => {
+    const source = shown && doc?.get_model_by_name(model.get("picks"));
+    const index = source ? lhxFrames.cellAt(shown, source, event) : -1;
+    if (index >= 0) model.send({ kind: "pick", index });
   };
+  if (model.get("picks")) figure.addEventListener("click", clicked);
   // The slider below stands exactly under the snapshots of this figure.
   const guide = (view) => {
     const host = el.closest(".lhx-explorer");
@@ -129,20 +126,19 @@ async function render({ model, el }) {
     const root = document.createElement("div");
     root.className = "lhx-figure-root";
     forget();
+    shown = null;
     doc = fresh;
     recolour();
     apply();
     figure.replaceChildren(root);
     building = true; // what changes while Bokeh builds its views would be lost: it does not listen yet
-    let views;
     try {
-      views = await Bokeh.require("embed/standalone").add_document_standalone(fresh, root, [root]);
+      [shown] = await Bokeh.require("embed/standalone").add_document_standalone(fresh, root, [root]);
     } finally {
       building = false;
     }
     apply();
-    listenForPicks();
-    if (model.get("guides")) guide([...views][0]);
+    if (model.get("guides")) guide(shown);
   };
   const heard = (message, buffers) => {
     if (message.kind === "document" && (!message.view || message.view === view)) {

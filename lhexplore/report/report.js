@@ -19,7 +19,7 @@
 
   // One place on the page that holds one Bokeh figure at a time.
   function stage(place, prepare = () => {}) {
-    let doc = null, figure = null, block = null, turn = 0, building = false;
+    let doc = null, figure = null, block = null, turn = 0, view = null, building = false;
     const legend = at(`${place.id}-legend`);
     const colour = () => {
       if (!doc) return;
@@ -48,16 +48,17 @@
       const root = document.createElement("div");
       place.style.minHeight = `${fresh.height}px`;
       place.replaceChildren(root);
+      view = null;
       building = true;
       try {
-        await Bokeh.require("embed/standalone").add_document_standalone(doc, root, [root]);
+        [view] = await Bokeh.require("embed/standalone").add_document_standalone(doc, root, [root]);
       } finally {
         building = false;
       }
       return show();
     };
     dark.addEventListener("change", colour);
-    return { put, show, get doc() { return doc; } };
+    return { put, show, get doc() { return doc; }, get view() { return view; } };
   }
 
   const spectrum = stage(at("spectrum"));
@@ -67,15 +68,10 @@
     now.data = { ...now.data, y: [state.layer] };
   });
 
-  function listenForTaps() {
-    const cells = map.doc.get_model_by_name("heat-cells");
-    cells.selected.change.connect(() => {
-      const [index] = cells.selected.indices;
-      if (index === undefined) return;
-      setTimeout(() => { cells.selected.indices = []; }); // the same cell can be tapped again
-      go({ layer: Math.floor(index / count), frame: index % count });
-    });
-  }
+  at("map").addEventListener("click", (event) => {
+    const index = map.view ? lhxFrames.cellAt(map.view, map.doc.get_model_by_name("heat-cells"), event) : -1;
+    if (index >= 0) go({ layer: Math.floor(index / count), frame: index % count });
+  });
 
   // ---- the state, and what follows from it
 
@@ -100,7 +96,6 @@
   async function chooseMetric(metric) {
     state.metric = metric;
     await map.put(data.maps[metric].figure);
-    listenForTaps();
     describe();
   }
 

@@ -120,6 +120,23 @@ def test_a_click_on_the_map_jumps(lab: LabPage) -> None:
     assert lab.value("[explorer.layer, explorer.snapshot]") == ["conv2", 9]
 
 
+def test_quick_and_slow_clicks_on_the_map_count_too(lab: LabPage) -> None:
+    def cell(row: int, column: int) -> list[float]:
+        place: list[float] = lab.page.evaluate("([s, x, y]) => __probe.place(s, x, y)", [ex.HEAT, column, row])
+        return place
+
+    lab.find(ex.HEAT).first.scroll_into_view_if_needed()
+    names = lab.value("[layer.name for layer in session.layers]")
+    for row, column in ((0, 2), (1, 5), (2, 8)):  # faster than a double click
+        lab.page.mouse.click(*cell(row, column))
+    lab.wait_until(f"() => __probe.all('{ex.HANDLE}')[0].getAttribute('aria-valuenow') === '8.0'")
+    lab.wait_until(f"() => __probe.all('{ex.CHOSEN}')[0].textContent === '{names[2]}'")
+    lab.wait_until_still(ex.HEAT)
+    lab.page.mouse.click(*cell(1, 4), delay=800)  # longer than what Bokeh takes for a tap
+    lab.wait_until(f"() => __probe.all('{ex.HANDLE}')[0].getAttribute('aria-valuenow') === '4.0'")
+    assert lab.value("[explorer.layer, explorer.snapshot]") == [names[1], 4]
+
+
 @pytest.mark.parametrize(
     "setting",
     ['layer = "fc2"', "snapshot = 11", 'view = "density"', 'scale = "linear"'],
