@@ -42,6 +42,11 @@ class Lane:
         self.replica = self._replicas["data"]
         self._outputs = self._count_outputs()
 
+    def require_open(self) -> None:
+        """Raise ClosedError once :meth:`close` was called."""
+        if self.closed:
+            raise ClosedError("This session was closed. Make a new Session: cached results are found again.")
+
     @contextmanager
     def at(self, split: str, snapshot: Snapshot) -> Iterator[Replica]:
         """Hold the lane with the weights of ``snapshot`` in place and every switch set that computing needs.
@@ -51,8 +56,7 @@ class Lane:
             SnapshotError: the weights cannot be read or do not fit.
         """
         with self._lock:
-            if self.closed:
-                raise ClosedError("This session was closed. Make a new Session: cached results are found again.")
+            self.require_open()
             replica = self._replicas[split]
             if self._loaded.get(split) != snapshot.label:
                 state, _ = snapshot.fitted(replica.model)
@@ -69,7 +73,7 @@ class Lane:
             while True:
                 with self.at(request.split, snapshot) as replica:
                     if items is None:
-                        self._examine(request.split, replica, layer)
+                        self._examine(request, replica, layer)
                         items = measure(
                             replica,
                             layer,
@@ -90,13 +94,14 @@ class Lane:
             if items is not None:
                 items.close()
 
-    def _examine(self, split: str, replica: Replica, layer: Layer) -> None:
+    def _examine(self, request: Request, replica: Replica, layer: Layer) -> None:
         """Try once per split, on a few examples, what every later number relies on.
 
         Raises:
             NondeterministicError: the loss is no fixed function.
             SecondDerivativeError: Hessian products of this layer are not the slope of its gradient.
         """
+        split = request.split
         if split not in self._doubts:
             rows = replica.check()
             wrong = {name: detail for name, verdict, detail in rows if verdict == "error"}
@@ -107,7 +112,8 @@ class Lane:
             self._checked[split] = "; ".join(f"{name}: {detail}" for name, _, detail in rows if name in MEASURED)
             self._doubts[split] = tuple(f"Self-check, {name}: {wrong[name]}" for name in DOUBTFUL if name in wrong)
             self._suspect[split] = "difference" in wrong
-        if self._suspect[split]:  # somewhere in the model; the layers behind it may be right
+        # Somewhere in the model: layers behind it may be right, and a Gauss-Newton block needs first derivatives only.
+        if self._suspect[split] and request.curvature != "ggn":
             _, verdict, detail = replica.difference(layer.parameters)
             if verdict == "error":
                 raise SecondDerivativeError(f"{layer.name!r} has no trustworthy Hessian: {detail}")

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
@@ -18,7 +19,7 @@ from torch import nn
 from ..curvature import BATCHED_COLUMN, Choice, Layer, choose, freeze, identify_model, list_layers, opaque
 from ..diagnosis import Diagnosis
 from ..digests import digest_json
-from ..errors import ClosedError, LhexploreError, SettingError, SnapshotError, UnsupportedError, whole_number
+from ..errors import LhexploreError, SettingError, SnapshotError, UnsupportedError, whole_number
 from ..jobs import Job, Progress, Waitable
 from ..snapshots import Snapshot, Snapshots
 from ..spectrum import Spectrum, Step
@@ -237,7 +238,7 @@ class Session:
         snapshots: Which = None,
     ) -> Job[Progress]:
         """Like :meth:`compute`, but beside you: returns a :class:`lhexplore.jobs.Job` at once."""
-        self._open()
+        self._lane.require_open()
         wanted = self._grid(layers, snapshots)
         job = Job(self._fill(wanted), initial=Progress(total=len(wanted)))
         self.attach(job)
@@ -271,14 +272,14 @@ class Session:
 
         Times one product with each block on the frozen data, nothing more.
         """
-        self._open()
+        self._lane.require_open()
         wanted = self._grid(layers, snapshots)
         self.calibrate(wanted)
         return tables.plan(self, wanted)
 
     def check(self) -> Table:
         """One tiny pass over the model: what will work, what will not and why, and what all of it will cost."""
-        self._open()
+        self._lane.require_open()
         with self._lane.at("data", self._first_usable()) as replica:
             rows = replica.check()
         return tables.check(self, rows)
@@ -327,7 +328,7 @@ class Session:
 
     def explore(self, **selection: Any) -> Any:
         """Show the live explorer; ``selection`` sets its traits (``layer``, ``snapshot``, ``view``, ``scale``, …)."""
-        self._open()
+        self._lane.require_open()
         return import_module("lhexplore.explorer").Explorer(self, **selection)  # by name: widgets load only now
 
     def report(self, path: str | Path = "report.html") -> Path:
@@ -350,10 +351,6 @@ class Session:
         self.close()
 
     # ---- inside
-
-    def _open(self) -> None:
-        if self.closed:
-            raise ClosedError("This session was closed. Make a new Session: cached results are found again.")
 
     def _layer(self, name: str | None) -> Layer:
         return block(self._layers, name)
@@ -480,10 +477,12 @@ class Session:
         missing = [request for request in wanted if self._known(request) is None]
         done = len(wanted) - len(missing)
         computed = 0
+        ahead, sample = Counter(request.layer for request in missing), {request.layer: request for request in missing}
         yield Progress(done, len(wanted), time.perf_counter() - began, 0.0 if not missing else float("nan"))
-        for i, request in enumerate(missing):
+        for request in missing:
             name = WHOLE if request.layer is None else request.layer
-            after = sum(map(self.seconds, missing[i + 1 :]))
+            ahead[request.layer] -= 1
+            after = sum(self.seconds(sample[layer]) * count for layer, count in ahead.items() if count)
             try:
                 for step in self._steps(request):
                     share = min(step.done / step.total, 1.0) if step.total else 1.0
@@ -495,7 +494,6 @@ class Session:
                 first = first or error
                 self._failures[request.layer, request.snapshot] = str(error)
             done += 1
-            rest = sum(map(self.seconds, missing[i + 1 :]))
-            yield Progress(done, len(wanted), time.perf_counter() - began, rest, "")
+            yield Progress(done, len(wanted), time.perf_counter() - began, after)
         if first is not None and not computed and len(missing) == len(wanted):
             raise first

@@ -268,7 +268,10 @@ def test_waiting_for_a_session_waits_for_its_jobs(session):
 def test_an_interrupt_in_compute_keeps_what_is_done(session, monkeypatch):
     import lhexplore.session.session as module
 
-    def interrupted(_):
+    sleep = time.sleep
+
+    def interrupted(seconds):
+        sleep(seconds)
         if session.cached("0", 0) is not None:
             raise KeyboardInterrupt
 
@@ -483,6 +486,16 @@ def test_a_wrong_second_derivative_is_refused_and_the_layers_behind_it_are_not(l
     with pytest.raises(errors.SecondDerivativeError, match="trustworthy"):
         session.spectrum("0")
     assert session.spectrum("2").psd  # the last linear layer: everything wrong is before it
+
+    class Right(nn.Module):
+        def forward(self, x):
+            return x**3
+
+    honest = nn.Sequential(nn.Linear(64, 4), Right(), nn.Linear(4, 10))
+    honest.load_state_dict(session.snapshots[0].load())
+    truth = lh.Session(honest, loader, nn.CrossEntropyLoss(), cache=False).spectrum("0", curvature="ggn")
+    found = session.spectrum("0", curvature="ggn")  # first derivatives only, and those are right
+    np.testing.assert_allclose(found.eigenvalues, truth.eigenvalues, atol=1e-10 * truth.largest, rtol=0)
     session.compute(progress=False)
     assert set(session.summary().status) == {"ok", "failed"}
 
