@@ -19,6 +19,7 @@ Method = Literal["dense", "factor", "lanczos"]
 METHODS = ("dense", "factor", "lanczos")
 EXACT_METHODS = ("dense", "factor")
 Scalar = str | int | float | bool | None
+WHOLE = "whole network"  # what the whole network is called where a name is needed; its layer is None in code
 _COUNT_ROUND_OFF = 1e-6  # of a weight times the size, which is a number of eigenvalues: sizes are far below 1e9
 
 
@@ -201,7 +202,7 @@ class Spectrum:
         return np.linspace(low, high, bins + 1)
 
     def __repr__(self) -> str:
-        where = "whole network" if self.layer is None else repr(self.layer)
+        where = WHOLE if self.layer is None else repr(self.layer)
         kind = "exact" if self.exact else f"{self.probes} probes × {self.steps} steps"
         return (
             f"Spectrum({where} at {self.snapshot!r}, size {self.size}, {self.method} ({kind}), "

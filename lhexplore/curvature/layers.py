@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import LhexploreError, ModelError, SettingError, UnknownLayerError, suggest
+from ..spectrum import WHOLE
 from .wrappers import unwrap
 
 ROOT = "(root)"
-WHOLE_NETWORK = "whole network"
 NOT_SELECTED = "not selected by layers="
 DIFFERENTIABLE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -101,7 +101,7 @@ def whole_network(layers: Iterable[Layer]) -> Layer:
     rows = [layer for layer in layers if layer.parameters]
     names = tuple(dict.fromkeys(name for row in rows for name in row.parameters))
     reason = f"{len(rows)} layers"
-    return Layer(WHOLE_NETWORK, names, sum(row.size for row in rows), "network", "ok", reason)
+    return Layer(WHOLE, names, sum(row.size for row in rows), "network", "ok", reason)
 
 
 Entries = list[tuple[str, nn.Parameter]]

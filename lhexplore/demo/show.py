@@ -6,11 +6,11 @@ from typing import Any
 
 from ..session import Session
 from ..session.table import Table
+from ..spectrum import WHOLE
 from .lab import open_lab
 from .ready import digits
 
 NOTEBOOK = Path("notebooks/00_quickstart.ipynb")
-WHOLE = "whole network"
 
 
 def show(*, report: Path, lab: bool, **settings: Any) -> int:

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import LhexploreError, UnknownLayerError, UnknownSnapshotError, suggest
-from ..spectrum import Spectrum, Step
+from ..spectrum import WHOLE, Spectrum, Step
 from .protocols import LayerLike
 
-WHOLE_NETWORK = "whole network"
 Cell = tuple[str, int]  # name of an entry, index of a snapshot
 
 
@@ -31,7 +30,7 @@ class Entry:
 def entries_of(layers: Sequence[LayerLike]) -> tuple[Entry, ...]:
     """The whole network first, then every layer; skipped layers stay in the list, with their reason."""
     names = {layer.name for layer in layers}
-    whole = WHOLE_NETWORK
+    whole = WHOLE
     while whole in names:  # somebody called a module so
         whole += " (all)"
     rows = tuple(Entry(x.name, x.name, x.size, x.kind, x.status == "ok", x.reason) for x in layers)

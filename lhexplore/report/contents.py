@@ -19,10 +19,9 @@ from ..explorer.places import axis_words, snapshot_ticks, snapshot_words, step_w
 from ..explorer.protocols import LayerLike, SnapshotLike
 from ..explorer.sentences import trace_words
 from ..explorer.theme import THEMES
-from ..spectrum import Spectrum
+from ..spectrum import WHOLE, Spectrum
 
 Json = dict[str, Any]
-WHOLE = "whole network"
 MAPS = (  # metrics offered for the map, the most telling first
     "lambda_max",
     "trace",

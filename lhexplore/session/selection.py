@@ -6,8 +6,7 @@ from fnmatch import fnmatchcase
 from ..curvature import Layer, find_layer, whole_network
 from ..errors import SettingError, UnknownLayerError, suggest
 from ..snapshots import Snapshot, Snapshots
-
-WHOLE = "whole network"  # what the whole network is called where a name is needed; ``None`` in code
+from ..spectrum import WHOLE
 
 Layers = Sequence[str | None] | str | None  # names, globs, None in a list for the whole network; None for all layers
 Which = Sequence[int | str] | slice | int | str | None  # positions and labels of snapshots; None for all

@@ -22,14 +22,14 @@ from ..digests import digest_json
 from ..errors import LhexploreError, SettingError, SnapshotError, UnsupportedError, whole_number
 from ..jobs import Job, Progress, Waitable
 from ..snapshots import Snapshot, Snapshots
-from ..spectrum import Spectrum, Step
+from ..spectrum import WHOLE, Spectrum, Step
 from ..store import Store, key, open_store
 from . import tables
 from .bar import Bar
 from .lane import Lane
 from .reading import read
 from .request import CURVATURES, Request
-from .selection import WHOLE, Layers, Which, block, blocks, rows
+from .selection import Layers, Which, block, blocks, rows
 from .table import Table
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..diagnosis import Diagnosis
-from ..spectrum import Spectrum
+from ..spectrum import WHOLE, Spectrum
 from .request import Request
 from .table import Table
 
@@ -27,7 +27,7 @@ def plan(session: "Session", wanted: Sequence[Request]) -> Table:
         rows.append(
             {
                 "snapshot": request.snapshot,
-                "layer": request.layer or "whole network",
+                "layer": request.layer or WHOLE,
                 "method": choice.method,
                 "products": 0 if cached else choice.products,
                 "seconds": 0.0 if cached else session.seconds(request),
@@ -74,7 +74,7 @@ def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], 
         losses = {name: value for name, value in session.losses(snapshot.label).items() if name not in place}
         whole = session.cached(None, snapshot.label)
         blocks: list[tuple[str | None, str, int, str, str]] = (
-            [(None, "whole network", whole.size, "ok", "")] if whole is not None else []
+            [(None, WHOLE, whole.size, "ok", "")] if whole is not None else []
         )
         blocks += [(layer.name, layer.name, layer.size, layer.status, layer.reason) for layer in session.layers]
         for name, shown, size, status, reason in blocks:
@@ -145,7 +145,7 @@ def frame(session: "Session") -> "pd.DataFrame":
                         "snapshot": snapshot.label,
                         "step": snapshot.step,
                         "epoch": snapshot.epoch,
-                        "layer": name or "whole network",
+                        "layer": name or WHOLE,
                         "kind": KINDS[spectrum.method],
                         "node": spectrum.nodes,
                         "weight": spectrum.weights,
