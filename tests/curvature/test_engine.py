@@ -10,7 +10,7 @@ from curvature.matrices import MatrixOperator, rotated
 from curvature.objectives import FunctionObjective, NetObjective, classes, gauss_newton, hessian, mlp
 from torch import nn
 
-from lhexplore.curvature import engine
+from lhexplore.curvature import engine, estimate
 from lhexplore.curvature.batches import freeze
 from lhexplore.curvature.engine import measure
 from lhexplore.curvature.hutchinson import sample, trace_estimate
@@ -263,7 +263,7 @@ def test_vectors_are_kept_only_as_long_as_they_are_needed(monkeypatch):
         drawn.append(weakref.ref(vector))
         return vector
 
-    monkeypatch.setattr(engine, "start_vector", watched)
+    monkeypatch.setattr(estimate, "start_vector", watched)
     values = np.random.default_rng(0).standard_normal(60)
     plan = engine.measure(form(values), form(values).block(), label="x", snapshot="now", method="lanczos", probes=40)
     for _ in plan:

@@ -1,0 +1,52 @@
+"""Every eigenvalue of one block: all columns of its matrix, then the eigenvalues, as a generator of steps."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..spectrum import Step
+from .dense import columns, eigenvalues
+from .lanczos import start_vector
+from .operators import LayerGGN, LayerHessian
+from .planner import CHECKS, Choice, chunk_size
+from .request import Progress, Request, defect_notes, definite, zeros
+from .zero_band import zero_band
+
+
+def exact_steps(request: Request, op: LayerHessian | LayerGGN, choice: Choice) -> Iterator[Step]:
+    """Multiply with every unit vector and solve; the last step holds the complete spectrum."""
+    progress = Progress(0, choice.products)
+    matrix: Tensor | None = None
+    for done, filled in columns(op, chunk=chunk_size(op.size, graph_bytes=op.graph_bytes)):
+        matrix = filled
+        yield progress.step(by=done - progress.done)
+    assert matrix is not None  # noqa: S101  # a block has at least one column
+    if not bool(matrix.any()):
+        yield progress.finish(zeros(request, op, choice, "each of its columns is zero"))
+        return
+    vectors = [start_vector(op, seed=request.seed, name=op.name, index=i) for i in range(CHECKS)]
+    products = [(matrix @ v.cpu().to(torch.float64)).to(device=op.device, dtype=op.dtype) for v in vectors]
+    psd, checks = yield from definite(request, vectors, products, progress)
+    epsilon = torch.finfo(op.dtype).eps
+    exact = eigenvalues(matrix, epsilon=epsilon)
+    magnitude = float(np.abs(exact.eigenvalues).max())
+    notes = defect_notes(exact.defect, op.dtype)
+    if op.column_by_column:
+        notes += ("An operation in this model cannot be differentiated in batches; columns were computed one by one.",)
+    spectrum = request.spectrum(
+        op,
+        choice,
+        nodes=exact.eigenvalues,
+        weights=np.full(op.size, 1 / op.size),
+        residuals=np.full(op.size, exact.residual),
+        method="dense",
+        trace=exact.trace,
+        symmetry_defect=exact.defect,
+        zero_band=zero_band(magnitude, op.size, epsilon=epsilon, defect=exact.defect),
+        psd=psd,
+        checks=checks,
+        notes=notes,
+    )
+    yield progress.finish(spectrum)
