@@ -4,12 +4,13 @@ The choice depends on sizes and settings only, never on a stopwatch: the same re
 the same numbers, on every machine.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from ..errors import SettingError, TooLargeError
+from ..errors import SettingError, TooLargeError, UnsupportedError
 
-METHODS = ("auto", "dense", "lanczos")
+METHODS = ("auto", "factor", "dense", "lanczos")
+FACTOR_ROWS = 8192  # up to here a Gram matrix of the factor's rows is formed and solved, however large the layer
 DENSE_SIZE = 1024  # up to here every eigenvalue costs a second or two: always exact
 LARGEST_DENSE_SIZE = 4096  # beyond it the eigenvalues alone (n³) take longer than an estimate
 BATCHED_COLUMN = 0.5  # of a single product, measured on dense layers in chunks of 16 or more; convolutions gain less
@@ -24,13 +25,22 @@ CHECKS = 2  # products with the Gauss-Newton block that are compared with the He
 
 
 @dataclass(frozen=True, slots=True)
+class Factor:
+    """The shape of a Gauss-Newton factor: ``passes`` backward passes give ``rows`` rows, one per example and pass."""
+
+    passes: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """A method with its price: ``products`` at most, ``bytes`` on top of model, data and gradient graphs."""
 
-    method: Literal["dense", "lanczos"]
+    method: Literal["factor", "dense", "lanczos"]
     reason: str
     products: int
     bytes: int
+    otherwise: "Choice | None" = None  # what is done where the numbers show that the method does not apply
 
 
 def choose(
@@ -42,20 +52,23 @@ def choose(
     itemsize: int = 8,
     checks: int = CHECKS,
     memory: int = MEMORY,
+    factor: "Factor | str" = "",
 ) -> Choice:
     """Choose how to get the spectrum of a block.
 
     Args:
         size: number of parameters.
-        method: "auto", "dense" or "lanczos".
+        method: "auto", "factor", "dense" or "lanczos".
         steps: Lanczos steps per probe.
         probes: start vectors.
         itemsize: bytes of one number of the operator's dtype.
         checks: further products with the Gauss-Newton block (0 where there is none to compare with).
         memory: most bytes the plan may take.
+        factor: the shape of the Gauss-Newton factor, or why there is none.
 
     Raises:
         SettingError: an argument that makes no sense.
+        UnsupportedError: method="factor" where there is none.
         TooLargeError: the wanted method does not fit into ``memory``.
     """
     if method not in METHODS:
@@ -63,6 +76,22 @@ def choose(
     for name, value in (("size", size), ("steps", steps), ("probes", probes)):
         if value < 1:
             raise SettingError(f"{name} must be at least 1, got {value!r}.")
+    if method == "factor" or (method == "auto" and isinstance(factor, Factor)):
+        choice = _factor(size, factor, checks=checks, memory=memory, asked=method == "factor")
+        if choice is not None and method == "factor":
+            return choice
+        if choice is not None:
+            settings: dict[str, Any] = {
+                "steps": steps,
+                "probes": probes,
+                "itemsize": itemsize,
+                "checks": checks,
+                "memory": memory,
+            }
+            try:
+                return replace(choice, otherwise=choose(size, **settings))
+            except TooLargeError:
+                return choice
     full = Choice("dense", "", size + checks, dense_bytes(size))
     products = _lanczos_products(size, steps, probes) + checks
     krylov = Choice("lanczos", "", products, lanczos_bytes(size, steps, itemsize))
@@ -97,6 +126,31 @@ def choose(
     return _because(krylov, f"{estimate}: {size:,} parameters are {limit}")
 
 
+def _factor(size: int, factor: "Factor | str", *, checks: int, memory: int, asked: bool) -> Choice | None:
+    """The factor method with its price; None where "auto" should not even try it."""
+    if not isinstance(factor, Factor):
+        raise UnsupportedError(f"method='factor' is not possible here: {factor or 'the loss has no outputs apart'}.")
+    rank = min(size, factor.rows)
+    needed = factor_bytes(size, factor.rows)
+    if needed > memory or not (asked or factor.rows <= FACTOR_ROWS or size <= LARGEST_DENSE_SIZE):
+        if not asked:
+            return None
+        raise TooLargeError(
+            f"A factor of {factor.rows:,} rows for {size:,} parameters needs {_human(needed)}, and {_human(memory)} "
+            "are allowed. Use fewer samples, or method='lanczos'."
+        )
+    reason = (
+        f"every eigenvalue, from {factor.passes} backward passes: the Hessian is its Gauss-Newton matrix here, of rank "
+        f"{rank:,} at most"
+    )
+    return Choice("factor", reason, factor.passes + checks, needed)
+
+
+def factor_bytes(size: int, rows: int) -> int:
+    """Memory of the smaller Gram matrix in float64, with what solving it takes."""
+    return DENSE_COPIES * 8 * min(size, rows) ** 2
+
+
 def dense_bytes(size: int) -> int:
     """Memory of the dense method at its peak."""
     return DENSE_COPIES * 8 * size**2
@@ -120,7 +174,7 @@ def _lanczos_products(size: int, steps: int, probes: int) -> int:
 
 
 def _because(choice: Choice, reason: str) -> Choice:
-    return Choice(choice.method, reason, choice.products, choice.bytes)
+    return replace(choice, reason=reason)
 
 
 def _human(count: int) -> str:

@@ -17,12 +17,12 @@ def drift(before: Spectrum, after: Spectrum) -> float:
 
     Raises:
         SettingError: if one is no spectrum.
-        ComparisonError: if layer, size, method, steps, data, curvature or functional differ.
+        ComparisonError: if layer, size, steps, data, curvature or functional differ, or one is exact and one estimated.
     """
     a_spectrum(before, "before")
     a_spectrum(after, "after")
     require_same_layer(after, before, role="earlier")
-    for name in ("size", "method", "steps", "split"):
+    for name in ("size", "exact", "steps", "split"):  # exact is exact, whichever the method
         if getattr(before, name) != getattr(after, name):
             raise ComparisonError(
                 f"The two spectra have {name} {getattr(before, name)!r} and {getattr(after, name)!r}: their distance "

@@ -161,8 +161,11 @@ class Computing:
         elif news.failure is not None:
             self._fail(cell, news.failure)
         elif step is not None and step.spectrum is not None and step.spectrum.complete:
-            self.pace.finished(cell, news.seconds)
-            self._put(cell, step.spectrum)
+            together = {cell: step.spectrum, **(self._beside(cell) if news.seconds else {})}
+            self.pace.finished(together, news.seconds)
+            for each, spectrum in together.items():
+                self._put(each, spectrum)
+            self._changed("layer", "map")
         elif step is not None:
             self.current = cell
             self.known.advance(cell, step)
@@ -175,7 +178,12 @@ class Computing:
         with self._notes:  # what was said of later snapshots and of the layers beside may change with it
             for other in [c for c in self._diagnoses if (c[0] == name and c[1] >= k) or c[1] == k]:
                 del self._diagnoses[other]
-        self._changed("layer", "map")
+
+    def _beside(self, cell: Cell) -> dict[Cell, Spectrum]:
+        """What the same work gave for other layers: one set of backward passes may answer for all of a snapshot."""
+        others = [(entry.name, cell[1]) for entry in self._look().rows if entry.name != cell[0]]
+        found = {c: self._session.cached(self._look().key(c[0]), c[1]) for c in others if self.known.missing(c)}
+        return {c: spectrum for c, spectrum in found.items() if spectrum is not None}
 
     def _fail(self, cell: Cell, failure: Exception) -> None:
         if isinstance(failure, ClosedError):

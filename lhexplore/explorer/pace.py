@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from .state import Cell
 
@@ -31,11 +31,12 @@ class Pace:
         """Note how much of the spectrum at hand is done."""
         self._share = share
 
-    def finished(self, cell: Cell, seconds: float) -> None:
-        """Note that a spectrum is complete; 0 seconds: it was cached."""
+    def finished(self, cells: Collection[Cell], seconds: float) -> None:
+        """Note that spectra are complete that the same work gave; 0 seconds: they were cached."""
         if seconds > 0:
-            self._finished, self._share = self._finished + 1, 0.0
-            self._spent[cell[0]].append(seconds)
+            self._finished, self._share = self._finished + len(cells), 0.0
+            for layer, _ in cells:
+                self._spent[layer].append(seconds / len(cells))
 
     def ended(self) -> None:
         """Note that the work ended."""

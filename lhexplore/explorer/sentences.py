@@ -34,7 +34,8 @@ def spectrum_sentence(spectrum: Spectrum, name: str, label: str) -> str:
 
 def trace_words(spectrum: Spectrum) -> str:
     """The trace and what it may be off by: twice its standard error, or the round-off of all eigenvalues together."""
-    error = spectrum.size * spectrum.error if spectrum.exact else 2 * spectrum.trace_stderr
+    # An exact spectrum's zero by rank stands for many eigenvalues at one node and has no error.
+    error = np.count_nonzero(spectrum.nodes) * spectrum.error if spectrum.exact else 2 * spectrum.trace_stderr
     return f"{short(spectrum.trace)} ± {short(error, digits=1 if spectrum.exact else 2)}"
 
 

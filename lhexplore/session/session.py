@@ -23,9 +23,10 @@ from ..errors import LhexploreError, SettingError, SnapshotError, UnsupportedErr
 from ..jobs import Job, Progress, Waitable
 from ..snapshots import Snapshot, Snapshots
 from ..spectrum import WHOLE, Spectrum, Step
-from ..store import Store, key, open_store
+from ..store import Store, open_store
 from . import tables
 from .bar import Bar
+from .keys import Keys
 from .lane import Lane
 from .reading import read
 from .request import CURVATURES, Request
@@ -34,8 +35,6 @@ from .table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ALGORITHM = 1  # grows when a change of code changes numbers: older cache entries are then computed anew
 
 
 class Session:
@@ -96,13 +95,11 @@ class Session:
         self._data = {"data": freeze(data, samples=samples, weight=weight, seed=seed)}
         if held_out is not None:
             self._data["held_out"] = freeze(held_out, samples=samples, weight=weight, seed=seed)
-        self._weight = weight if isinstance(weight, str) else f"{weight.__module__}.{weight.__qualname__}"
         self._lane = Lane(model, loss, self._data, mode=mode, dtype=dtype, device=device)
         copy = self._lane.replica.model
         self._layers = list_layers(copy, layers)
         self._snapshots = Snapshots.of(snapshots, copy if snapshots is None else model)
         identities = identify_model(copy), self._lane.replica.loss.identity
-        self._model_identity, self._loss_identity = map(digest_json, identities)
         self._store: Store = open_store(cache)
         if hidden := sorted({name for identity in identities for name in opaque(identity)}):
             self._store = open_store(False)
@@ -110,7 +107,18 @@ class Session:
                 f"Results are kept for this session only: what {', '.join(hidden[:3])} holds cannot be looked into, so "
                 "a cache on disk could not tell when it changes."
             )
-        self._keys: dict[Request, str] = {}
+        common = {
+            "seed": self._seed,
+            "model": digest_json(identities[0]),
+            "weight": weight if isinstance(weight, str) else f"{weight.__module__}.{weight.__qualname__}",
+            "loss": digest_json(identities[1]),
+            "functional": "loss",
+            "mode": mode,
+            "dtype": str(self._lane.replica.dtype),
+            "device": self._lane.replica.device.type,
+            "tf32": False,
+        }
+        self._keys = Keys(common, layer=self._layer, snapshots=self._snapshots, data=self._data)
         self._pace: dict[tuple[str | None, str], float] = {}  # (layer, method) -> seconds a product took
         self._product: dict[str | None, float] = {}  # layer -> seconds of one product, once measured
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
@@ -372,38 +380,6 @@ class Session:
             self._layer(request.layer).size, method=request.method, steps=request.steps, probes=request.probes
         )
 
-    def _key(self, request: Request) -> str:
-        if request not in self._keys:
-            self._keys[request] = self._new_key(request)
-        return self._keys[request]
-
-    def _new_key(self, request: Request) -> str:
-        replica, choice = self._lane.replica, self.choice(request)
-        lanczos = choice.method == "lanczos"
-        batches = self._data[request.split]
-        return key(
-            {
-                "algorithm": ALGORITHM,
-                "method": choice.method,
-                "steps": request.steps if lanczos else None,
-                "probes": request.probes if lanczos else None,
-                "seed": self._seed,
-                "parameters": sorted(self._layer(request.layer).parameters),
-                "model": self._model_identity,
-                "snapshot": self._snapshots[request.snapshot].digest,
-                "data": batches.digest,
-                "weights": list(batches.weights),
-                "weight": self._weight,
-                "loss": self._loss_identity,
-                "curvature": request.curvature,
-                "functional": "loss",
-                "mode": self._mode,
-                "dtype": str(replica.dtype),
-                "device": replica.device.type,
-                "tf32": False,
-            }
-        )
-
     def cached_request(self, request: Request) -> bool:
         """Whether the answer to a request is known."""
         return self._known(request) is not None
@@ -411,7 +387,8 @@ class Session:
     def _known(self, request: Request) -> Spectrum | None:
         if self._snapshots[request.snapshot].status != "ok":
             return None
-        found = self._store.get(self._key(request))
+        places = self._keys.places(request, self.choice(request))
+        found = next((known for place in places if (known := self._store.get(place)) is not None), None)
         if found is None or (found.layer == request.layer and found.snapshot == request.snapshot):
             return found
         return replace(found, layer=request.layer, snapshot=request.snapshot, split=request.split)
@@ -429,7 +406,7 @@ class Session:
                 yield step
 
     def _remember(self, request: Request, spectrum: Spectrum) -> None:
-        self._store.put(self._key(request), spectrum)
+        self._store.put(self._keys.place(request, self.choice(request), spectrum), spectrum)
         self._failures.pop((request.layer, request.snapshot), None)
         if spectrum.products:
             self._pace[request.layer, self.choice(request).method] = spectrum.seconds / spectrum.products

@@ -11,9 +11,9 @@ EXACT = 1e-12
 def test_time_left_comes_from_what_the_same_layers_took():
     pace = Pace()
     assert math.isnan(pace.left([("a", 0)]))
-    pace.finished(("a", 0), 2.0)
-    pace.finished(("b", 0), 4.0)
-    pace.finished(("a", 1), 0.0)  # cached: says nothing of the pace
+    pace.finished([("a", 0)], 2.0)
+    pace.finished([("b", 0)], 4.0)
+    pace.finished([("a", 1)], 0.0)  # cached: says nothing of the pace
     assert pace.done == 2
     assert pace.left([("a", 2), ("b", 1), ("unseen", 0)]) == pytest.approx(2 + 4 + 3, rel=EXACT)
     pace.under_way(0.5)
@@ -28,3 +28,10 @@ def test_progress_is_said_with_pace_and_time_left():
     assert said == "3/10 spectra · 2.0/s · 3.0 s left · fc1 at step 8"
     assert pace_words(3, 10, seconds=8.0, computed=4.0, left=math.nan) == "3/10 spectra · 2.0 s each"
     assert pace_words(10, 10, seconds=0.0, computed=0.0, left=math.nan) == "10/10 spectra"
+
+
+def test_what_the_same_work_gave_shares_its_time():
+    pace = Pace()
+    pace.finished([("a", 0), ("b", 0)], 4.0)
+    assert pace.done == 2
+    assert pace.left([("a", 1), ("b", 1), ("a", 2)]) == pytest.approx(6.0)

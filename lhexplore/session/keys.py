@@ -1,0 +1,68 @@
+"""Under which names a spectrum lies in the cache: everything that its numbers depend on, hashed."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..curvature import Batches, Choice, Layer
+from ..snapshots import Snapshots
+from ..spectrum import Spectrum
+from ..store import key
+from .request import Request
+
+ALGORITHM = 2  # grows when a change of code changes numbers: older cache entries are then computed anew
+EXACT = ("factor", "dense")
+
+
+class Keys:
+    """Makes keys for requests and remembers them.
+
+    An exact spectrum depends neither on steps nor on start vectors, so it has one key however it was asked for. What
+    ``method="auto"`` gives where it did not do what sizes alone suggest (the factor was tried and refused) has a key of
+    its own: an estimate that was asked for by name must not answer it, or the same call would give other numbers.
+    """
+
+    def __init__(
+        self,
+        common: Mapping[str, Any],
+        *,
+        layer: Callable[[str | None], Layer],
+        snapshots: Snapshots,
+        data: Mapping[str, Batches],
+    ) -> None:
+        """``common`` is what all requests of a session share."""
+        self._common, self._layer, self._snapshots, self._data = dict(common), layer, snapshots, data
+        self._made: dict[tuple[Request, str], str] = {}
+
+    def places(self, request: Request, choice: Choice) -> tuple[str, ...]:
+        """Where the answer may lie, best first."""
+        if request.method != "auto":
+            return (self._of(request, request.method),)
+        planned = (self._of(request, choice.method),) if choice.method in EXACT or choice.otherwise is None else ()
+        return *planned, self._of(request, "auto")
+
+    def place(self, request: Request, choice: Choice, answer: Spectrum) -> str:
+        """Where a new answer is put."""
+        as_planned = request.method != "auto" or answer.method == choice.method
+        return self._of(request, choice.method if as_planned else "auto")
+
+    def _of(self, request: Request, method: str) -> str:
+        if (request, method) not in self._made:
+            self._made[request, method] = self._new(request, method)
+        return self._made[request, method]
+
+    def _new(self, request: Request, method: str) -> str:
+        batches, exact = self._data[request.split], method in EXACT
+        return key(
+            {
+                **self._common,
+                "algorithm": ALGORITHM,
+                "method": method,
+                "steps": None if exact else request.steps,
+                "probes": None if exact else request.probes,
+                "parameters": sorted(self._layer(request.layer).parameters),
+                "snapshot": self._snapshots[request.snapshot].digest,
+                "data": batches.digest,
+                "weights": list(batches.weights),
+                "curvature": request.curvature,
+            }
+        )
