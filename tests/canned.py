@@ -7,6 +7,7 @@ estimated (with a spread over probes), one is positive semi-definite by structur
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,17 @@ class CannedSession:
             yield Step(done, 10)
         self.missing.discard((layer, k))
         yield Step(10, 10, spectrum(layer, k, self.snapshots[k].label))
+
+    def stream_traces(self, snapshot: int | str = -1) -> Iterator[SimpleNamespace]:
+        k = self.snapshots.index(snapshot)
+        for probes in (1, 2, 3, 4):
+            time.sleep(self.pause)
+            found = [(row.name, spectrum(row.name, k, "")) for row in self.layers if row.status == "ok"]
+            layers = [
+                SimpleNamespace(layer=name, value=s.trace, stderr=0.1 * abs(s.trace) / probes, status="ok")
+                for name, s in found
+            ]
+            yield SimpleNamespace(layers=layers, probes=probes)
 
     def losses(self, snapshot: int | str = -1) -> dict[str, float]:
         return dict(self.snapshots[snapshot].metrics)

@@ -8,6 +8,7 @@ from .losses import Loss, as_loss
 from .operators import LayerGGN, LayerHessian
 from .planner import BATCHED_COLUMN, Choice, choose
 from .replica import Replica
+from .traces import Trace, Traces, layer_traces
 
 __all__ = [
     "BATCHED_COLUMN",
@@ -18,11 +19,14 @@ __all__ = [
     "LayerHessian",
     "Loss",
     "Replica",
+    "Trace",
+    "Traces",
     "as_loss",
     "choose",
     "find_layer",
     "freeze",
     "identify_model",
+    "layer_traces",
     "list_layers",
     "measure",
     "opaque",

@@ -7,8 +7,10 @@ from typing import Any
 import traitlets as t
 
 from ..diagnosis import Diagnosis, Hesd
+from ..diagnosis.number_texts import short
 from ..spectrum import Spectrum, Step
 from .framed import Framed, script
+from .protocols import TraceLike
 from .sentences import end_words, interval_words, trace_words
 
 Text = dict[str, Any]  # what card.js shows of one snapshot; only text, never markup
@@ -43,11 +45,13 @@ def known_card(title: str, spectrum: Spectrum, diagnosis: Diagnosis) -> Text:
     }
 
 
-def preliminary_card(title: str, step: Step, hesd: Hesd | None, *, stopped: bool) -> Text:
+def preliminary_card(
+    title: str, step: Step, hesd: Hesd | None, trace: TraceLike | None = None, *, stopped: bool
+) -> Text:
     """The card of a spectrum that is still being computed, or was stopped on the way."""
     doing = "stopped" if stopped else "computing"
     message = f"Preliminary: {doing} at {step.done} of {step.total} products." if step.total else "Starting …"
-    card = {**_empty(title), "state": "preliminary", "message": message}
+    card = {**_empty(title), "state": "preliminary", "numbers": early_numbers(trace), "message": message}
     if step.spectrum is None or hesd is None:
         return card
     return {
@@ -59,10 +63,10 @@ def preliminary_card(title: str, step: Step, hesd: Hesd | None, *, stopped: bool
     }
 
 
-def missing_card(title: str, *, waiting: bool) -> Text:
-    """The card of a spectrum that is not known yet."""
+def missing_card(title: str, trace: TraceLike | None = None, *, waiting: bool) -> Text:
+    """The card of a spectrum that is not known yet; its trace may be."""
     message = "Not computed yet; it is on its way." if waiting else "Not computed. Press Compute to get it."
-    return {**_empty(title), "state": "missing", "message": message}
+    return {**_empty(title), "state": "missing", "numbers": early_numbers(trace), "message": message}
 
 
 def failed_card(title: str, message: str) -> Text:
@@ -85,6 +89,14 @@ def numbers(spectrum: Spectrum, hesd: Hesd) -> list[list[str]]:
         ["trace", trace_words(spectrum), "sum of all eigenvalues"],
         ["parameters", f"{spectrum.size:,}", "number of eigenvalues"],
     ]
+
+
+def early_numbers(trace: TraceLike | None) -> list[list[str]]:
+    """What is known before the spectrum."""
+    if trace is None or trace.status != "ok":
+        return []
+    value = f"{short(trace.value)} ± {short(2 * trace.stderr, digits=2)}"
+    return [["trace", value, "sum of all eigenvalues, estimated for all layers from the same few random vectors"]]
 
 
 def method_sentence(spectrum: Spectrum) -> str:

@@ -9,7 +9,7 @@ from ..diagnosis import Diagnosis, Hesd, diagnose, hesd
 from ..errors import ClosedError
 from ..jobs import State, Worker
 from ..spectrum import Spectrum
-from .filling import News, evaluate, fill, spoils_snapshot
+from .filling import News, evaluate, fill, preview, spoils_snapshot
 from .pace import Pace
 from .state import Cell, Known, Selection, nearest_first, words
 from .weak import weakly
@@ -127,10 +127,22 @@ class Computing:
 
     def _work(self) -> Iterator[News]:
         self.pace = Pace()
+        yield from self._preview()
         yield from self._fill(self._looked_at)
         if self.sweeping:
             yield from evaluate(self._session, len(self._look().labels))
         yield from self._fill(self._choose)
+
+    def _preview(self) -> Iterator[News]:
+        """The traces of the layers at the snapshot on show, where several are missing and nothing is known of them."""
+        looking = self._look()
+        here = looking.snapshot
+        cells = [(entry.name, here) for entry in looking.rows if entry.key is not None]
+        missing = [cell for cell in cells if self.known.missing(cell)]
+        if len(missing) < 2 or any(self.known.trace(cell) for cell in missing):
+            return
+        self.current = looking.cell
+        yield from preview(self._session, here, leave=lambda: self._closed or self._look().snapshot != here)
 
     def _fill(self, choose: Callable[[], Cell | None]) -> Iterator[News]:
         return fill(self._session, choose, key=lambda cell: self._look().key(cell[0]), leave=self._leave)
@@ -155,7 +167,10 @@ class Computing:
 
     def _on_news(self, news: News) -> None:
         cell, step = news.cell, news.step
-        if cell is None:
+        if news.traces is not None:
+            self.known.put_traces(*news.traces)
+            self._changed("layer", "map")
+        elif cell is None:
             self.trouble = self.trouble if news.failure is None else words(news.failure)
             self._changed("loss")
         elif news.failure is not None:

@@ -4,11 +4,16 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..errors import ClosedError, SnapshotError
 from ..spectrum import Spectrum, Step
+from .protocols import TracesLike
 from .state import Cell
+
+T = TypeVar("T")
+PREVIEW = 3  # random vectors after which an estimate of the traces may end …
+PATIENCE = 0.5  # … once it took so many seconds: the spectra say more
 
 
 class Source(Protocol):
@@ -18,16 +23,18 @@ class Source(Protocol):
     def steps(self, layer: str | None, snapshot: int) -> Iterator[Step]: ...
     def losses(self, snapshot: int) -> dict[str, float]: ...
     def evaluate(self, snapshot: int) -> dict[str, float]: ...
+    def stream_traces(self, snapshot: int) -> Iterator[TracesLike]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class News:
-    """What happened to one cell, or to the losses: a step of the work, or why it failed."""
+    """What happened to one cell, to a snapshot's traces or to the losses: a step of the work, or why it failed."""
 
-    cell: Cell | None  # None: a loss was evaluated
+    cell: Cell | None  # None: a loss was evaluated, or traces were estimated
     step: Step | None = None
     failure: Exception | None = None
     seconds: float = 0.0  # spent on this cell so far
+    traces: tuple[int, TracesLike] | None = None  # of a snapshot
 
 
 def fill(
@@ -63,6 +70,22 @@ def evaluate(session: Source, count: int) -> Iterator[News]:
         yield News(None)
 
 
+def preview(session: Source, snapshot: int, *, leave: Callable[[], bool]) -> Iterator[News]:
+    """Estimate the traces of all layers at once, the first thing there is to see, until they are good enough.
+
+    A failure is not told: the spectra, which are asked for next, meet it again and say more.
+    """
+    start = time.monotonic()
+    try:
+        with closing(_generator(session.stream_traces(snapshot))) as items:
+            for traces in items:
+                yield News(None, traces=(snapshot, traces))
+                if leave() or (traces.probes >= PREVIEW and time.monotonic() - start > PATIENCE):
+                    return
+    except Exception:  # noqa: BLE001  see above
+        return
+
+
 def _one(session: Source, cell: Cell, layer: str | None) -> Iterator[News]:
     start, finished = time.monotonic(), False
     try:
@@ -81,7 +104,7 @@ def _one(session: Source, cell: Cell, layer: str | None) -> Iterator[News]:
         yield News(cell, failure=failure)
 
 
-def _generator(steps: Iterator[Step]) -> Generator[Step]:
+def _generator(steps: Iterator[T]) -> Generator[T, None, None]:
     """A generator even where the session hands out a plain iterator, so that it can be closed."""
     try:
         yield from steps

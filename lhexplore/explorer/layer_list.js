@@ -64,17 +64,20 @@ async function render({ model, el }) {
     if (marks.length !== rows.length * count) return; // rows and values come in two messages
     const legend = JSON.parse(model.get("legend"));
     const quantity = model.get("quantity");
+    const previews = JSON.parse(model.get("previews"))[frame.get()] ?? {};
     parts.forEach(({ option, mark, fill, bar, number }, i) => {
       const at = i * count + frame.get();
       const known = !Number.isNaN(shares[at]);
       const [symbol, word, kind] = legend[marks[at]] ?? ["", "", "unknown"];
       fill.style.width = known ? `${(100 * shares[at]).toFixed(1)}%` : "0";
       bar.classList.toggle("lhx-unknown", !known && rows[i].usable);
-      number.textContent = known ? short(numbers[at]) : "";
+      const early = known ? "" : previews[i] ?? "";
+      number.textContent = known ? short(numbers[at]) : early;
+      number.classList.toggle("lhx-early", Boolean(early));
       mark.textContent = symbol;
       mark.dataset.kind = kind;
       const state = rows[i].usable
-        ? (known ? `${quantity} ${short(numbers[at])}, ${word}` : "not computed yet")
+        ? (known ? `${quantity} ${short(numbers[at])}, ${word}` : ["not computed yet", early].filter(Boolean).join("; "))
         : `skipped: ${rows[i].reason}`;
       option.setAttribute("aria-label", `${rows[i].name}, ${rows[i].size} parameters, ${state}`);
     });
@@ -117,7 +120,7 @@ async function render({ model, el }) {
   const handlers = {
     "change:rows": build, "change:selected": select,
     "change:shares": update, "change:numbers": update, "change:marks": update, "change:legend": update,
-    "change:quantity": update,
+    "change:quantity": update, "change:previews": update,
   };
   const frame = await frameOf(model, afterPaint(update));
   for (const [name, handler] of Object.entries(handlers)) model.on(name, handler);

@@ -1,7 +1,8 @@
 """The list of layers: what there is, how large, and how each stands at the snapshot on show."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from .framed import Framed, script
 from .state import Entry
 
 UNKNOWN = 255  # index of a mark that is not known
+NOTHING: Mapping[tuple[int, int], str] = MappingProxyType({})
 
 
 class LayerList(Framed):
@@ -30,6 +32,7 @@ class LayerList(Framed):
     shares = t.Bytes(b"", help="Length of the bars, 0 to 1, float32; NaN: not known.").tag(sync=True)
     numbers = t.Bytes(b"", help="The metric itself, float32; NaN: not known.").tag(sync=True)
     marks = t.Bytes(b"", help="Index into the legend, uint8; 255: not known.").tag(sync=True)
+    previews = t.Unicode("{}", help="JSON text: frame -> row -> what is known before the spectrum.").tag(sync=True)
     selected = t.Int(0, help="Which entry is chosen.").tag(sync=True)
 
     def describe(self, entries: Sequence[Entry]) -> None:
@@ -37,8 +40,22 @@ class LayerList(Framed):
         keys = ("name", "size", "kind", "usable", "reason")
         self.rows = json.dumps([{key: getattr(entry, key) for key in keys} for entry in entries])
 
-    def show(self, values: Float[ndarray, "e s"], marks: Sequence[Sequence[Any]], *, quantity: str, log: bool) -> None:
-        """Show a metric as bars, and per cell a mark (with symbol, word and kind) or None."""
+    def show(
+        self,
+        values: Float[ndarray, "e s"],
+        marks: Sequence[Sequence[Any]],
+        *,
+        quantity: str,
+        log: bool,
+        previews: Mapping[tuple[int, int], str] = NOTHING,
+    ) -> None:
+        """Show a metric as bars, and per cell a mark (with symbol, word and kind) or None.
+
+        ``previews`` say in words, by row and column, what is known where the metric is not.
+        """
+        early: dict[int, dict[int, str]] = {}
+        for (row, column), text in previews.items():
+            early.setdefault(column, {})[row] = text
         legend: dict[tuple[str, str, str], int] = {}
         table = [[UNKNOWN if m is None else legend.setdefault(tuple(m), len(legend)) for m in row] for row in marks]
         with self.hold_sync():
@@ -48,6 +65,7 @@ class LayerList(Framed):
             self.shares = bar_shares(values, log=log).astype("<f4").tobytes()
             self.numbers = values.astype("<f4").tobytes()
             self.marks = np.array(table, dtype=np.uint8).tobytes()
+            self.previews = json.dumps(early, ensure_ascii=False)
 
 
 def bar_shares(values: Float[ndarray, "e s"], *, log: bool) -> Float[ndarray, "e s"]:

@@ -1,5 +1,6 @@
 """What views read of layers and snapshots: the part that tests and other sources have to bring, too."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -31,3 +32,25 @@ class SnapshotLike(Protocol):
     def status(self) -> str: ...
     @property
     def reason(self) -> str: ...
+
+
+class TraceLike(Protocol):
+    """A layer's trace: ``value`` ± 2 ``stderr``."""
+
+    @property
+    def layer(self) -> str | None: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def stderr(self) -> float: ...
+    @property
+    def status(self) -> str: ...
+
+
+class TracesLike(Protocol):
+    """The traces of all layers as known after some random vectors."""
+
+    @property
+    def layers(self) -> Sequence[TraceLike]: ...
+    @property
+    def probes(self) -> int: ...

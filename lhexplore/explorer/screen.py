@@ -12,6 +12,7 @@ from .figures import heat_map, loss_plot, spectrum_plot
 from .heat_figure import metric_name
 from .parts import Parts
 from .places import axis_words, snapshot_ticks, step_words
+from .sentences import early_trace
 from .state import Cell, Entry, Selection, requests, words
 from .status import pace_words
 
@@ -78,8 +79,10 @@ class Screen:
         if failure is not None:
             return failed_card(title, plain(words(failure), longest=LONG))
         if step is not None:
-            return preliminary_card(title, step, self._computing.hesd(cell), stopped=cell != self._computing.current)
-        return missing_card(title, waiting=self._computing.sweeping and not self._computing.closed)
+            stopped = cell != self._computing.current
+            return preliminary_card(title, step, self._computing.hesd(cell), self._known.trace(cell), stopped=stopped)
+        waiting = self._computing.sweeping and not self._computing.closed
+        return missing_card(title, self._known.trace(cell), waiting=waiting)
 
     def _paint_map(self, looking: Selection) -> None:
         parts, metric, count = self._parts, METRICS[looking.metric], len(looking.labels)
@@ -87,7 +90,13 @@ class Screen:
         cells = [[(entry.name, k) for k in range(count)] for entry in looking.shown]
         table = np.array([[self._value(cell, looking.metric) for cell in row] for row in cells])
         marks = [[self._mark(cell) for cell in row] for row in cells]
-        parts.layers.show(table, marks, quantity=metric_name(metric), log=metric.log)
+        previews = {
+            (r, k): early_trace(trace)
+            for r, row in enumerate(cells)
+            for k, cell in enumerate(row)
+            if (trace := self._known.trace(cell)) is not None and trace.status == "ok"
+        }
+        parts.layers.show(table, marks, quantity=metric_name(metric), log=metric.log, previews=previews)
         names = [entry.name for entry in self.map_rows]
         values = table[[looking.shown.index(entry) for entry in self.map_rows]]
         here = names.index(looking.layer) if looking.layer in names else NOWHERE

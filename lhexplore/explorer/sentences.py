@@ -7,6 +7,7 @@ import numpy as np
 from ..diagnosis.number_texts import short
 from ..spectrum import Spectrum
 from .escape import plain
+from .protocols import TraceLike
 
 
 def spectrum_title(spectrum: Spectrum | None, name: str, label: str) -> str:
@@ -37,6 +38,11 @@ def trace_words(spectrum: Spectrum) -> str:
     # An exact spectrum's zero by rank stands for many eigenvalues at one node and has no error.
     error = np.count_nonzero(spectrum.nodes) * spectrum.error if spectrum.exact else 2 * spectrum.trace_stderr
     return f"{short(spectrum.trace)} ± {short(error, digits=1 if spectrum.exact else 2)}"
+
+
+def early_trace(trace: TraceLike) -> str:
+    """A trace that is known before the spectrum, in few characters."""
+    return f"trace {short(trace.value, digits=2)} ± {short(2 * trace.stderr, digits=1)}"
 
 
 def end_words(value: float, spectrum: Spectrum) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import LhexploreError, UnknownLayerError, UnknownSnapshotError, suggest
 from ..spectrum import WHOLE, Spectrum, Step
-from .protocols import LayerLike
+from .protocols import LayerLike, TraceLike, TracesLike
 
 Cell = tuple[str, int]  # name of an entry, index of a snapshot
 
@@ -160,6 +160,7 @@ class Known:
         self._spectra: dict[Cell, Spectrum] = {}
         self._steps: dict[Cell, Step] = {}
         self._failures: dict[Cell, Exception] = {}
+        self._traces: dict[Cell, TraceLike] = {}
 
     def put(self, cell: Cell, spectrum: Spectrum) -> None:
         """Keep a complete value; it replaces whatever was preliminary."""
@@ -174,6 +175,16 @@ class Known:
             before = self._steps.get(cell)
             value = step.spectrum or (before.spectrum if before else None)
             self._steps[cell] = Step(step.done, step.total, value)
+
+    def put_traces(self, snapshot: int, traces: TracesLike) -> None:
+        """Keep a snapshot's traces, which are shown until a spectrum is there."""
+        with self._lock:
+            self._traces |= {(trace.layer, snapshot): trace for trace in traces.layers if trace.layer is not None}
+
+    def trace(self, cell: Cell) -> TraceLike | None:
+        """The trace of a cell whose spectrum is not known yet, if it was estimated."""
+        with self._lock:
+            return self._traces.get(cell) if self.missing(cell) else None
 
     def fail(self, cell: Cell, failure: Exception) -> None:
         """Keep why a cell has no value."""

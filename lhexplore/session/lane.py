@@ -6,14 +6,14 @@ products of a long job, and closing a generator stops the work within one produc
 
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from ..curvature import Batches, Layer, LayerHessian, Replica, measure
+from ..curvature import Batches, Layer, LayerHessian, Replica, Traces, layer_traces, measure
 from ..errors import ClosedError, NondeterministicError, SecondDerivativeError, SnapshotError
 from ..snapshots import Snapshot
 from ..spectrum import Step
@@ -93,6 +93,20 @@ class Lane:
         finally:
             if items is not None:
                 items.close()
+
+    def traces(
+        self, split: str, snapshot: Snapshot, layers: Sequence[Layer], **settings: Any
+    ) -> Generator[Traces, None, None]:
+        """Estimate the traces of ``layers`` together, one random vector at a time."""
+        items: Any = None
+        while True:
+            with self.at(split, snapshot) as replica:
+                if items is None:
+                    items = layer_traces(replica, layers, **settings)
+                traces = next(items, None)
+            if traces is None:
+                return
+            yield traces
 
     def _examine(self, request: Request, replica: Replica, layer: Layer) -> None:
         """Try once per split, on a few examples, what every later number relies on.

@@ -16,7 +16,7 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
-from ..curvature import BATCHED_COLUMN, Choice, Layer, choose, freeze, identify_model, list_layers, opaque
+from ..curvature import BATCHED_COLUMN, Choice, Layer, Traces, choose, freeze, identify_model, list_layers, opaque
 from ..diagnosis import Diagnosis
 from ..digests import digest_json
 from ..errors import LhexploreError, SettingError, SnapshotError, UnsupportedError, whole_number
@@ -205,6 +205,21 @@ class Session:
     def cached(self, layer: str | None, snapshot: int | str = -1, **settings: Any) -> Spectrum | None:
         """The complete spectrum if it is known already; never computes."""
         return self._known(self._request(layer, snapshot, **settings))
+
+    def traces(self, snapshot: int | str = -1, *, split: str = "data", probes: int = 10) -> Traces:
+        """Traces of all layers at once, each with its error: costs one product with the whole network per probe.
+
+        Where a spectrum is known and exact, its trace is better than this.
+        """
+        *_, last = self.stream_traces(snapshot, split=split, probes=probes)
+        return last
+
+    def stream_traces(self, snapshot: int | str = -1, *, split: str = "data", probes: int = 10) -> Iterator[Traces]:
+        """Yield ever better values of :meth:`traces`, one per probe; the first after about a gradient and a product."""
+        request = self._request(None, snapshot, split=split, probes=probes)
+        chosen = [row for row in self._layers if row.status == "ok"]
+        row, kind = self._snapshots[request.snapshot], request.curvature or "hessian"
+        return self._lane.traces(split, row, chosen, probes=probes, seed=self._seed, curvature=kind)
 
     # ---- many of them
 

@@ -67,6 +67,23 @@ def test_it_starts_with_the_first_layer_at_the_last_snapshot_and_fills_what_is_m
     assert {c["state"] for c in json.loads(explorer._parts.card.texts)} == {"known"}
 
 
+def test_traces_of_all_layers_are_shown_before_any_spectrum(made):
+    names = [row.name for row in LAYERS if row.status == "ok"]
+    session = CannedSession(missing={(name, 11) for name in names}, pause=0.05)
+    explorer = made(session)
+    until(lambda: json.loads(explorer._parts.layers.previews))
+    early = json.loads(explorer._parts.layers.previews)
+    rows = [row["name"] for row in json.loads(explorer._parts.layers.rows)]
+    assert set(early) == {"11"}
+    assert {rows[int(i)] for i in early["11"]} == set(names)
+    assert all(text.startswith("trace ") and " ± " in text for text in early["11"].values())
+    until(lambda: card(explorer)["numbers"])
+    assert card(explorer)["numbers"][0][0] == "trace" or card(explorer)["state"] == "known"
+    explorer.settled(PATIENCE)
+    assert json.loads(explorer._parts.layers.previews) == {}
+    assert card(explorer)["state"] == "known"
+
+
 def test_what_is_cached_is_there_at_once(made):
     explorer = made(CannedSession(pause=0.05))
     assert card(explorer)["state"] == "known"

@@ -2,7 +2,7 @@ import pytest
 from canned import CannedSession
 
 from lhexplore.errors import ClosedError, LossError, SnapshotError
-from lhexplore.explorer.filling import News, evaluate, fill, spoils_snapshot
+from lhexplore.explorer.filling import News, evaluate, fill, preview, spoils_snapshot
 from lhexplore.spectrum import Step
 
 
@@ -105,3 +105,20 @@ def test_an_evaluation_that_fails_is_news():
     session.evaluate = fails
     (news,) = evaluate(session, 3)
     assert isinstance(news.failure, LossError)
+
+
+def test_traces_come_first_and_end_when_somebody_looks_elsewhere():
+    session = CannedSession()
+    probes = [news.traces[1].probes for news in preview(session, 3, leave=lambda: False)]
+    assert probes == [1, 2, 3, 4]
+    assert len(list(preview(session, 3, leave=lambda: True))) == 1
+
+
+def test_traces_that_fail_are_left_to_the_spectra():
+    session = CannedSession()
+
+    def stream_traces(snapshot):
+        raise LossError("loss is NaN")
+
+    session.stream_traces = stream_traces
+    assert list(preview(session, 3, leave=lambda: False)) == []

@@ -556,3 +556,17 @@ def test_the_code_line_gives_the_same_value(session):
     assert line == "session.spectrum('2', 'step-10', method='lanczos', steps=20)"
     again = eval(line, {"session": session})
     assert np.array_equal(again.nodes, session.spectrum("2", "step-10", method="lanczos", steps=20).nodes)
+
+
+# ---- traces of all layers at once
+
+
+def test_traces_cover_the_exact_ones_and_add_up(session):
+    traces = session.traces(probes=30)
+    exact = [session.spectrum(layer.name, method="dense").trace for layer in session.layers]
+    found = [(trace.value, trace.stderr) for trace in traces.layers]
+    assert all(abs(value - want) <= 3 * stderr for (value, stderr), want in zip(found, exact, strict=True))
+    np.testing.assert_allclose(sum(value for value, _ in found), traces.total.value, **EXACT)
+    first = next(session.stream_traces())
+    assert first.probes == 1
+    assert all(np.isfinite(trace.stderr) for trace in first.layers)
