@@ -14,7 +14,7 @@ from math import inf, nan
 from typing import Any, Literal, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Int
 from torch import Tensor
 
 from ..errors import LhexploreError, NotFiniteError, SecondDerivativeError, SettingError, whole_number
@@ -121,22 +121,32 @@ class _Survey:
             yield self._value(index + 1)
 
     def _first(self) -> list[_Parts]:
-        """Multiply the first vector, with as few groups of layers as possible."""
+        """Multiply the first vector; leaves behind as few groups of layers as possible."""
         products, waiting = list[_Parts](), [tuple(self._layers)]
         while waiting:
             members = waiting.pop()
-            group = _Group(self._objective, members, self._kind)
-            try:
-                products.append(self._multiply(group, 0))
-                self._groups.append(group)
-            except (SecondDerivativeError, _NotFiniteProductError) as error:
-                self._wasted += group.op.products
-                if len(members) == 1:
-                    self._refused[members[0].name] = error
-                else:
-                    middle = len(members) // 2
-                    waiting += [members[:middle], members[middle:]]
+            if found := self._tried(members):
+                self._groups.append(found[0])
+                products.append(found[1])
+            elif len(members) > 1:
+                middle = len(members) // 2
+                waiting += [members[:middle], members[middle:]]
+        if len(self._groups) > 1:
+            good = tuple(layer for layer in self._layers if layer.name not in self._refused)
+            if found := self._tried(good):
+                self._wasted += sum(group.op.products for group in self._groups)
+                self._groups, products = [found[0]], [found[1]]
         return products
+
+    def _tried(self, members: tuple[Block, ...]) -> "tuple[_Group, _Parts] | None":
+        group = _Group(self._objective, members, self._kind)
+        try:
+            return group, self._multiply(group, 0)
+        except (SecondDerivativeError, _NotFiniteProductError) as error:
+            self._wasted += group.op.products
+            if len(members) == 1:
+                self._refused[members[0].name] = error
+            return None
 
     def _multiply(self, group: "_Group", index: int) -> _Parts:
         """What z and Hz tell about each tensor: Σ z (Hz) and Σ (Hz)²."""
@@ -151,7 +161,7 @@ class _Survey:
         cuts = (torch.split(vector, list(group.sizes.values())) for vector in (z, product))
         return {key: (dot(a, b), dot(b, b)) for key, a, b in zip(group.sizes, *cuts, strict=True)}
 
-    def _signs(self, name: str, size: int, index: int) -> Float[Tensor, " n"]:
+    def _signs(self, name: str, size: int, index: int) -> Int[Tensor, " n"]:
         """The signs of one tensor: from its name, so that neither other layers nor their order play a part."""
         digest = hashlib.blake2b(f"{self._seed}|{index}|{name}".encode(), digest_size=8).digest()
         generator = torch.Generator(device="cpu").manual_seed(int.from_bytes(digest, "little") >> 1)
