@@ -277,12 +277,14 @@ class Replica:
         with self.guard():
             return checks.difference_of(self, tuple(dict.fromkeys(map(self._weights.tensors.canonical, names))))
 
-    def widened(self, batch: Any) -> "Replica | None":
-        """The same model, weights and loss in float64 on ``batch`` alone, to judge by; None where that does not run."""
+    def widened(self, batch: Any = None) -> "Replica | None":
+        """The same model, weights and loss in float64, on ``batch`` alone or on all data; None where that fails."""
         if sum(p.numel() for p in self.model.parameters()) > WIDE_SIZE:
             return None
         device = "cpu" if self.device.type == "mps" else self.device
-        data = replace(self.batches, batches=(batch,), weights=(1.0,), examples=1, notes=())
+        data = self.batches
+        if batch is not None:
+            data = replace(data, batches=(batch,), weights=(1.0,), examples=1, notes=())
         try:
             twin = Replica(
                 self.model,
