@@ -56,7 +56,9 @@ class Screen:
 
     def _paint_loss(self) -> None:
         losses = [self._session.losses(k) for k in range(len(self._shots))]
-        self._parts.loss.show(loss_plot(self._shots, losses))
+        plot = loss_plot(self._shots, losses)
+        kind = plot.legend, type(getattr(plot.root, "y_scale", None))  # another curve or scale is another figure
+        self._parts.loss.show(plot, kind=kind)
 
     def _paint_layer(self, looking: Selection) -> None:
         parts = self._parts

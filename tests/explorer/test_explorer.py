@@ -84,6 +84,19 @@ def test_traces_of_all_layers_are_shown_before_any_spectrum(made):
     assert card(explorer)["state"] == "known"
 
 
+def test_a_loss_that_is_evaluated_later_is_drawn(made):
+    session = CannedSession(missing={("conv1", 11)}, pause=0.02)
+    session.losses = lambda k: {"loss": 0.5} if known else {}
+    session.evaluate = lambda k: known.append(k)
+    known = []
+    explorer = made(session)
+    until(lambda: known)
+    explorer.settled(PATIENCE)
+    plot = explorer._parts.loss._plot
+    assert [key.words for key in plot.legend] == ["training loss"]
+    assert "y0" in plot.root.select_one({"name": "losses"}).data
+
+
 def test_what_is_cached_is_there_at_once(made):
     explorer = made(CannedSession(pause=0.05))
     assert card(explorer)["state"] == "known"
