@@ -39,13 +39,13 @@ def gauss_newton_gap(hessian: Float[Tensor, " n"], ggn: Float[Tensor, " n"]) -> 
 def tolerance(objective: Objective, dtype: torch.dtype) -> float:
     """How large the gap may be from rounding alone: max(base, ε / median(1 − max p)), capped."""
     base = BASE_TOLERANCE.get(dtype, 10 * torch.finfo(dtype).eps)
-    if _kind(objective) not in _CONFIDENT:
+    if criterion_kind(objective) not in _CONFIDENT:
         return base
     doubts = []
     with objective.guard(), torch.no_grad():
         for i in range(objective.count):
             outputs = objective.batch_outputs(i, {}).double()
-            if _kind(objective) in (nn.CrossEntropyLoss, F.cross_entropy):
+            if criterion_kind(objective) in (nn.CrossEntropyLoss, F.cross_entropy):
                 axis = 1 if outputs.ndim > 1 else 0
                 first, second = outputs.softmax(axis), outputs.argmax(axis, keepdim=True)
                 doubts.append(first.scatter(axis, second, 0.0).sum(axis).flatten())  # 1 − max p without cancelling
@@ -59,7 +59,7 @@ def tolerance(objective: Objective, dtype: torch.dtype) -> float:
 
 def is_convex(objective: Objective) -> bool:
     """Whether the loss has no negative curvature in the network's outputs, at the outputs as they are."""
-    if _kind(objective) in _CONVEX:
+    if criterion_kind(objective) in _CONVEX:
         return True
     with objective.guard():
         return all(_convex_batch(objective, i) for i in range(objective.count))
@@ -100,7 +100,7 @@ def _convex_batch(objective: Objective, i: int) -> bool:
     return True
 
 
-def _kind(objective: Objective) -> Any:
+def criterion_kind(objective: Objective) -> Any:
     """The criterion's type or function, if the loss shows one."""
     criterion = getattr(objective.loss, "criterion", None)
     if isinstance(criterion, functools.partial):
