@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from ..errors import SettingError
 from .lanczos import PASSES
-from .planner import BATCHED_COLUMN
+from .operators import GRAPH_BYTES
+from .planner import BATCHED_COLUMN, DENSE_COPIES, Choice
 
 RECENT = 9  # runs that are remembered of one layer and method: old ones ran on a machine with other things to do
 PRODUCT = 1.3  # gradients of the part from the layer on: 1.0 to 1.2 measured on dense layers, 2 on convolutions
@@ -172,6 +173,21 @@ def factor_work(sizes: Sequence[int], *, rows: int, passes: int) -> Work:
     """
     flops = sum(2.0 * rows * size * min(rows, size) for size in sizes)
     return Work(FORWARD * (1 + 2 * passes), flops=flops, solves=tuple(min(rows, size) for size in sizes))
+
+
+def peak_bytes(choice: Choice, *, graph: int, count: int, chunk: int = 1) -> int:
+    """Bytes at the peak, on top of model and data; where a plain forward pass takes more than this, that is the peak.
+
+    Args:
+        choice: method and its matrices or bases.
+        graph: bytes of one micro-batch's gradient graph, for this layer.
+        count: micro-batches.
+        chunk: vectors multiplied at once; each is carried through a graph of its own size.
+    """
+    held, carried = graph * min(count, max(1, GRAPH_BYTES // max(1, graph))), chunk * graph
+    if choice.method == "dense":  # the copies of the matrix come when all columns are there
+        return held + max(choice.bytes, choice.bytes // DENSE_COPIES + carried)
+    return held + choice.bytes + carried
 
 
 def lower_median(values: Iterable[float]) -> float:
