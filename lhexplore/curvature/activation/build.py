@@ -1,0 +1,158 @@
+"""Build a block from the layer's output, prove it against double backward, or say why it cannot be used."""
+
+import math
+from collections import defaultdict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...errors import SecondDerivativeError, TooLargeError, UnsupportedError
+from ..definiteness import gauss_newton_gap, tolerance
+from ..lanczos import start_vector
+from ..operators import Block, LayerGGN, LayerHessian, Objective
+from ..planner import MEMORY
+from .block import ActivationBlock, Compressed, Group
+from .costs import ActivationCost, inputs_bytes
+from .inputs import Span, span
+from .middle import Graph, Matrices, Operator, decoupled, matrices
+from .output import OutputObjective, Site, by_unit, find_site
+
+MOST_WIDTH = 512  # outputs of one example; beyond it the columns cost more than the products that they save
+WORTH = 0.5  # of the parameters: without matrices, only a compression to at most this much is worth the trouble
+
+LARGEST_CUT = 1e-3  # of a product: more is not put down to the inputs' resolution, so that wrong products are noticed
+
+Kind = type[LayerHessian] | type[LayerGGN]
+Axes = tuple[int, ...]
+
+
+def activation_block(
+    objective: Objective,
+    layer: Block,
+    *,
+    memory: int = MEMORY,
+    curvature: str = "hessian",
+    resolution: float = 0.0,
+) -> ActivationBlock | str:
+    """The exact block of a Linear layer or ungrouped convolution called once in a forward, or why there is none.
+
+    Where examples (or even positions) do not couple behind the layer, and one has at most `MOST_WIDTH` outputs, the
+    second derivative B in the outputs is computed: per column one product from the layer's output on, in batches, for
+    all examples at once. Elsewhere products go through autograd from the layer's output on, if the inputs span so few
+    directions that this pays.
+
+    Args:
+        objective: with the private ``model`` whose modules are listened to.
+        layer: its parameters.
+        memory: most bytes for matrices, inputs and graphs.
+        curvature: "hessian" or "ggn".
+        resolution: relative size up to which inputs are rounding, where that is more than the dtype's own: float32
+            images in a float64 model span all directions only by theirs. What is cut off is in ``dropped``.
+
+    Returns:
+        The block after one of its products agreed with double backward; otherwise the reason, as half a sentence about
+        the layer: shared weights, several calls, coupled examples, too large, no agreement.
+    """
+    kind: Kind = LayerHessian if curvature == "hessian" else LayerGGN
+    try:
+        with objective.guard():
+            block = _built(objective, layer, memory, kind, resolution)
+            judge = kind(objective, layer, graph_bytes=0)
+            v = start_vector(judge, seed=0, name=layer.name, index=0)
+            expected = judge.matvec(v)
+            block.gap = gauss_newton_gap(block.matvec(v), expected)
+            block.compressed.products, block.spent = 0, block.spent + 1
+            limit = tolerance(objective, block.dtype)
+            if block.dropped:  # v has length 1: what the cut alone may change of its product
+                limit += min(block.dropped / float(expected.norm()), LARGEST_CUT)
+    except (SecondDerivativeError, TooLargeError, UnsupportedError) as reason:
+        return str(reason)
+    if not block.gap <= limit:
+        return (
+            f"a product through its output is {block.gap:.1e} from double backward (rounding: {limit:.1e}): the loss "
+            "depends on its parameters in another way too, or examples couple"
+        )
+    return block
+
+
+def _built(objective: Objective, layer: Block, memory: int, kind: Kind, resolution: float) -> ActivationBlock:
+    site = find_site(objective, layer)
+    parts = [OutputObjective(objective, i, site) for i in range(objective.count)]
+    first = kind(parts[0], parts[0].block)
+    axes, obstacle = _units(first, parts, site, memory)
+    rows = sum(math.prod(part.lead) for part in parts)
+    _require(inputs_bytes(rows, site.inputs, first.dtype.itemsize), memory, "its inputs need")
+    found = span(torch.cat([part.rows for part in parts]), resolution=resolution)
+    if axes is None and found.rank > WORTH * site.inputs:
+        raise UnsupportedError(f"{obstacle}, and its inputs span {found.rank:,} of {site.inputs:,} directions")
+    ops = [first, *(kind(part, part.block) for part in parts[1:])]
+    if axes is None:
+        groups, defect = _graphs(ops, parts, found, memory), 0.0
+    else:
+        groups, defect = _matrices(ops, parts, found, axes)
+    compressed = Compressed(site.name, objective, groups, outputs=site.outputs)
+    norm = max(group.middle.norm for group in groups)
+    block = ActivationBlock(
+        compressed, found, shape=(site.outputs, site.inputs), bias=site.bias, norm=norm, defect=defect
+    )
+    block.spent = max(op.products for op in ops)  # each op is one micro-batch: together one product of the whole
+    compressed.products = 0
+    return block
+
+
+def _units(op: Operator, parts: list[OutputObjective], site: Site, memory: int) -> tuple[Axes | None, str]:
+    """The finest axes of the layer's calls behind which nothing couples; or why they are of no use."""
+    calls = len(parts[0].lead)
+    candidates: list[Axes] = [tuple(range(calls)), *((axis,) for axis in range(min(calls, 2)) if calls > 1)]
+    axes = next((axes for axes in candidates if decoupled(op, parts[0].order(axes))), None)
+    if axes is None:
+        return None, "its examples couple"
+    shapes = [part.order(axes).shape for part in parts]
+    width = max(shape[1] for shape in shapes)
+    if width > MOST_WIDTH:
+        return None, f"an example has {width:,} outputs there, and up to {MOST_WIDTH} pay"
+    cost = ActivationCost(sum(shape[0] for shape in shapes), width, site.outputs, site.inputs, op.dtype.itemsize)
+    if cost.bytes > memory:
+        return None, f"its matrices need {cost.bytes:,} bytes, and {memory:,} are allowed"
+    return axes, ""
+
+
+def _matrices(ops: list[Operator], parts: list[OutputObjective], found: Span, axes: Axes) -> tuple[list[Group], float]:
+    """Explicit second derivatives, micro-batches of equal width together; and their relative asymmetry."""
+    inputs, blocks = defaultdict[int, list[Tensor]](list), defaultdict[int, list[Tensor]](list)
+    asymmetry = 0.0
+    for op, part, coordinates in zip(ops, parts, _cut(found, parts), strict=True):
+        order = part.order(axes)
+        if part is not parts[0] and not decoupled(op, order):
+            raise UnsupportedError("its examples couple")
+        matrix, defect = matrices(op, order)
+        inputs[order.shape[1]].append(by_unit(coordinates, axes))
+        blocks[order.shape[1]].append(matrix)
+        asymmetry = math.hypot(asymmetry, defect)
+    groups = [Group(_joined(inputs[width]), Matrices(_joined(blocks.pop(width)))) for width in inputs]
+    norm = math.hypot(*(group.middle.frobenius for group in groups if isinstance(group.middle, Matrices)))
+    return groups, asymmetry / norm if norm else 0.0
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _graphs(ops: list[Operator], parts: list[OutputObjective], found: Span, memory: int) -> list[Group]:
+    _require(sum(op.graph_bytes for op in ops), memory, "its graphs need")
+    return [
+        Group(by_unit(coordinates, ()), Graph(op, part.order(())[0]))
+        for op, part, coordinates in zip(ops, parts, _cut(found, parts), strict=True)
+    ]
+
+
+def _cut(found: Span, parts: list[OutputObjective]) -> list[Float[Tensor, "*lead rank"]]:
+    """The inputs' coordinates, by micro-batch and in its axes."""
+    pieces = torch.split(found.coordinates, [math.prod(part.lead) for part in parts])
+    return [piece.reshape(*part.lead, -1) for piece, part in zip(pieces, parts, strict=True)]
+
+
+def _require(needed: int, memory: int, what: str) -> None:
+    if needed > memory:
+        raise UnsupportedError(f"{what} {needed:,} bytes, and {memory:,} are allowed")

@@ -1,0 +1,135 @@
+"""Where a block from the layer's output would be wrong or too dear, a reason comes instead."""
+
+import pytest
+import torch
+from curvature.objectives import NetObjective, classes, mlp
+from torch import nn
+
+from lhexplore.curvature.activation import activation_block
+from lhexplore.curvature.batches import freeze
+from lhexplore.curvature.layers import find_layer
+from lhexplore.curvature.replica import Replica
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.unused = nn.Linear(6, 6), nn.Linear(6, 3), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.b(torch.tanh(self.a(torch.tanh(self.a(x)))))
+
+
+class ByWeight(nn.Module):
+    """Uses a layer's weight without calling the layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.a.weight, self.a.bias)
+
+
+class Doubled(nn.Linear):
+    """A Linear layer that is quadratic in its weight."""
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight * self.weight, self.bias)
+
+
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.b.weight = self.a.weight
+
+    def forward(self, x):
+        return self.c(torch.tanh(self.b(torch.tanh(self.a(x)))))
+
+
+def doubled():
+    return nn.Sequential(Doubled(6, 4), nn.Tanh(), nn.Linear(4, 3))
+
+
+def normed():
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 4)), nn.Tanh(), nn.Linear(4, 3))
+
+
+def grouped():
+    return nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Conv1d(2, 4, 2, groups=2), nn.Flatten(), nn.Linear(8, 3))
+
+
+REFUSED = {
+    "called twice": (Twice, "a", "called 2 times"),
+    "never called": (ByWeight, "a", "not called"),
+    "quadratic in its weight": (doubled, "0", "another way"),
+    "shared": (Shared, "a", "shared"),
+    "parametrised": (normed, "0", "Parametrized|modules|weight and bias"),
+    "grouped": (grouped, "1", "grouped"),
+    "another kind": (lambda: nn.Sequential(nn.Linear(6, 3), nn.LayerNorm(3)), "1", "neither"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_other_structures_get_a_reason(case):
+    make, name, words = REFUSED[case]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        replica = Replica(make(), nn.CrossEntropyLoss(), freeze(classes(dtype=torch.float32)), device="cpu", threads=1)
+    reason = activation_block(replica, find_layer(replica.layers, name))
+    assert isinstance(reason, str)
+    assert any(word in reason for word in words.split("|")), reason
+
+
+def test_a_loss_that_also_sees_the_weights_is_noticed():
+    def penalised(model, batch):
+        x, y = batch
+        return nn.functional.cross_entropy(model(x), y) + model[0].weight.pow(4).sum()
+
+    replica = Replica(mlp(nn.Tanh), penalised, freeze(classes()), device="cpu", threads=1)
+    reason = activation_block(replica, find_layer(replica.layers, "0"))
+    assert isinstance(reason, str)
+    assert "another way" in reason
+    assert not isinstance(activation_block(replica, find_layer(replica.layers, "2")), str)
+
+
+@pytest.mark.parametrize(("memory", "words"), [(100, "inputs need"), (24 * 7 * 40 + 3000, "matrices need")])
+def test_what_does_not_fit_is_said_with_its_bytes(memory, words):
+    objective = NetObjective(mlp(nn.Tanh), classes(), nn.CrossEntropyLoss())
+    reason = activation_block(objective, objective.block("0."), memory=memory)
+    assert isinstance(reason, str)
+    assert words in reason
+    assert f"{memory:,}" in reason
+
+
+def test_too_many_outputs_do_not_pay():
+    objective = NetObjective(mlp(nn.Tanh, sizes=(6, 520, 3)), classes(), nn.CrossEntropyLoss())
+    reason = activation_block(objective, objective.block("0."))
+    assert isinstance(reason, str)
+    assert "520 outputs" in reason
+
+
+def test_a_forward_without_second_derivative_gives_torchs_reason():
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, g):
+            return g * 2
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(6, 3)
+
+        def forward(self, x):
+            return Once.apply(self.a(x))
+
+    replica = Replica(Net().double(), nn.CrossEntropyLoss(), freeze(classes()), device="cpu", threads=1)
+    reason = activation_block(replica, find_layer(replica.layers, "a"))
+    assert isinstance(reason, str)
+    assert "Once" in reason
