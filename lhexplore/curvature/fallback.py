@@ -14,6 +14,7 @@ import torch
 from ..errors import TooLargeError
 from ..spectrum import Step
 from .memory import empty, free_bytes, out_of_memory, requested
+from .operators import GRAPH_BYTES
 from .planner import KEPT
 from .replica import Replica
 from .smaller import halved, largest_batch, on_cpu
@@ -26,20 +27,23 @@ class Room:
     Args:
         replica: the loss, in micro-batches of a size that should fit, on the device to use.
         chunk: most columns or probes to multiply at once.
+        graph_bytes: of gradient graphs kept between products; one micro-batch's is kept in any case.
         host_basis: whether basis vectors are kept in main memory.
     """
 
     replica: Replica
     chunk: int = 1
+    graph_bytes: int = GRAPH_BYTES
     host_basis: bool = False
 
     def words(self, first: "Room") -> str:
         """Say how this differs from the first attempt."""
         largest, before = largest_batch(self.replica), largest_batch(first.replica)
         said = (
-            (self.chunk < first.chunk, f"{self.chunk} vector{'s' * (self.chunk > 1)} at a time"),
-            (largest < before, f"micro-batches of {largest} example{'s' * (largest > 1)}"),
-            (self.host_basis, "the basis in main memory"),
+            (self.chunk < first.chunk, f"with {self.chunk} vector{'s' * (self.chunk > 1)} at a time"),
+            (largest < before, f"in micro-batches of {largest} example{'s' * (largest > 1)}"),
+            (self.graph_bytes < first.graph_bytes and largest == before, "with every gradient graph built anew"),
+            (self.host_basis, "with the basis in main memory"),
             (self.replica.device != first.replica.device, f"on the {self.replica.device.type.upper()}"),
         )
         return ", ".join(words for applies, words in said if applies) or "as planned"
@@ -52,19 +56,22 @@ def ladder(replica: Replica, *, chunk: int = 1) -> Iterator[Room]:
     """Yield ever smaller ways to compute the same: fewer vectors at once, smaller micro-batches, the host's memory.
 
     Each is made only when it is asked for. None of them changes a result beyond rounding: micro-batches are weighted.
+    Smaller micro-batches save nothing as long as all of their graphs are kept, so from there on only one is.
     """
     room = Room(replica, max(1, chunk))
     yield room
     while room.chunk > 1:
         room = replace(room, chunk=room.chunk // 2)
         yield room
-    while (smaller := _made(partial(halved, room.replica))) is not None:
+    room = replace(room, graph_bytes=0)
+    if replica.count > 1:
+        yield room
+    while (smaller := _made(partial(halved, room.replica, known=room.replica is not replica))) is not None:
         room = replace(room, replica=smaller)
         yield room
     if replica.device.type != "cpu":
         yield replace(room, host_basis=True)
-        moved = _made(partial(on_cpu, replica))
-        if moved is not None:
+        if (moved := _made(partial(on_cpu, replica))) is not None:
             yield from ladder(moved, chunk=chunk)
 
 
@@ -88,11 +95,7 @@ def with_less_memory(attempt: Attempt, rooms: Iterator[Room], *, vector_bytes: i
         if tried:
             empty(first.replica.device)
             yield Step(0, total)
-        note = (
-            ""
-            if not tried
-            else f"Memory ran out ({tried[-1]}), so this was computed {room.words(first)}: the same numbers."
-        )
+        note = f"Memory ran out, so this was computed {room.words(first)}: the same numbers." if tried else ""
         with closing(attempt(room)) as steps:
             while True:
                 step, lacking = _next(steps)

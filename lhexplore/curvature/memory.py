@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+from pathlib import Path
 
 import torch
 
@@ -52,7 +53,35 @@ def free_bytes(device: torch.device) -> int:
     """Bytes that could still be had; 0 where the system does not say."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    known = getattr(os, "sysconf_names", {})
-    if device.type != "cpu" or not {"SC_AVPHYS_PAGES", "SC_PAGE_SIZE"} <= set(known):
-        return 0
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min((free for free in (_of_machine(), _of_container(), _of_process()) if free >= 0), default=0)
+
+
+def _of_machine() -> int:
+    names = ("SC_AVPHYS_PAGES", "SC_PAGE_SIZE")
+    known = set(names) <= set(getattr(os, "sysconf_names", ()))  # not on every system
+    return os.sysconf(names[0]) * os.sysconf(names[1]) if known else -1
+
+
+def _of_container() -> int:
+    """What a container or batch system still allows (cgroup v2)."""
+    most, used = (_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
+    return most - used if most >= 0 and used >= 0 else -1
+
+
+def _of_process() -> int:
+    """What ``ulimit -v`` still allows."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return -1
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    pages = _number(Path("/proc/self/statm"))
+    return most - pages * os.sysconf("SC_PAGE_SIZE") if most != resource.RLIM_INFINITY and pages >= 0 else -1
+
+
+def _number(file: Path) -> int:
+    """The first number in a file of the system; -1 where there is none."""
+    try:
+        return int(file.read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        return -1

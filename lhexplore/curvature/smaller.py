@@ -9,11 +9,15 @@ from .replica import Replica
 from .trees import count_examples, cut
 
 
-def halved(replica: Replica) -> Replica | None:
+def halved(replica: Replica, *, known: bool = False) -> Replica | None:
     """Cut every micro-batch of more than one example into two, each with its part of the batch's share of the loss.
 
     Weights, model and data are shared with ``replica`` (halves are views), so it costs no memory. It keeps the present
     weights when ``replica`` loads others.
+
+    Args:
+        replica: stays as it is.
+        known: whether it was halved before, so that the loss is known to be a mean over examples.
 
     Returns:
         None where nothing can be cut: single examples, statistics or random numbers that belong to a whole batch, a
@@ -21,8 +25,10 @@ def halved(replica: Replica) -> Replica | None:
     """
     if replica.mode == "train-frozen" or replica._random:
         return None
+    if not known and couples(replica, max(map(replica.batch, range(replica.count)), key=_examples)):
+        return None
     pieces = [piece for i in range(replica.count) for piece in _halves(replica, i)]
-    if len(pieces) == replica.count:
+    if largest_batch(replica) == max(_examples(batch) for batch, _ in pieces):
         return None
     twin = copy.copy(replica)
     twin._fed, twin._shares = [batch for batch, _ in pieces], [share for _, share in pieces]
@@ -56,9 +62,12 @@ def _halves(replica: Replica, i: int) -> list[tuple[Any, float]]:
     """The parts of a micro-batch that carry loss terms, with their shares; the whole one where it cannot be cut."""
     batch, share = replica.batch(i), replica.shares[i]
     size = _examples(batch)
-    if size < 2 or couples(replica, batch):
+    if size < 2:
         return [(batch, share)]
-    parts = [cut(batch, 0, size // 2), cut(batch, size // 2, size)]
+    try:
+        parts = [cut(batch, 0, size // 2), cut(batch, size // 2, size)]
+    except DataError:
+        return [(batch, share)]
     counted = [replica.loss.terms(part) for part in parts]
     terms = [
         float(replica.batches.weigh(part)) if count is None else count

@@ -2,6 +2,8 @@
 
 import copy
 import gc
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -15,9 +17,10 @@ from lhexplore.curvature.batches import freeze
 from lhexplore.curvature.dense import columns, eigenvalues
 from lhexplore.curvature.engine import measure
 from lhexplore.curvature.fallback import Room, ladder, with_less_memory
+from lhexplore.curvature.lanczos import lanczos, start_vector
 from lhexplore.curvature.layers import find_layer
 from lhexplore.curvature.memory import out_of_memory, requested
-from lhexplore.curvature.operators import LayerHessian
+from lhexplore.curvature.operators import GRAPH_BYTES, LayerHessian
 from lhexplore.curvature.planner import choose
 from lhexplore.curvature.replica import Replica
 from lhexplore.curvature.smaller import halved, largest_batch, on_cpu
@@ -118,14 +121,14 @@ def test_smaller_micro_batches_give_the_same_numbers(where, failure, most):
     assert abs(found.trace - truth.trace) <= SAME * truth.magnitude * truth.size
     assert max(limit.asked[len(limit.asked) // 2 :]) <= most
     size = {9: "8 examples", 1: "1 example"}[most]
-    assert any(f"micro-batches of {size}:" in note for note in found.notes)
+    assert any(f"in micro-batches of {size}:" in note for note in found.notes)
 
 
 def test_progress_begins_again_and_ends_complete():
     replica, _ = limited(4)
     steps = spectra(replica)
     starts = [i for i, step in enumerate(steps) if step.done == 0]
-    assert len(starts) == 2  # 16 -> 8 -> 4 examples
+    assert len(starts) == 3  # graphs not kept, 8 examples, 4 examples
     assert all(step.total >= 1 for step in steps)
     done = [step.done for step in steps[starts[-1] :]]
     assert done == sorted(done)
@@ -224,7 +227,7 @@ def test_fewer_vectors_at_once_give_the_same_numbers():
     *_, last = with_less_memory(attempt, ladder(replica, chunk=32))
     assert chunks == [32, 16, 8, 4]
     assert np.abs(last.spectrum.nodes - np.sort(values)).max() <= SAME * np.abs(values).max()
-    assert "computed 4 vectors at a time: the same numbers." in last.spectrum.notes[-1]
+    assert "computed with 4 vectors at a time: the same numbers." in last.spectrum.notes[-1]
 
 
 # ---- the host
@@ -253,7 +256,8 @@ def test_the_basis_and_then_everything_goes_to_main_memory():
         yield from measure(room.replica, layer, label="0", snapshot="now")
 
     *_, last = with_less_memory(attempt, ladder(on_a_small_device(replica), chunk=2))
-    assert rooms == [(2, False, "cuda"), (1, False, "cuda"), (1, True, "cuda"), (2, False, "cpu")]
+    assert [room[1:] for room in rooms] == [(False, "cuda")] * 3 + [(True, "cuda"), (False, "cpu")]
+    assert [room[0] for room in rooms] == [2, 1, 1, 1, 2]
     assert np.abs(last.spectrum.eigenvalues - truth.eigenvalues).max() <= SAME * truth.magnitude
     assert "computed on the CPU: the same numbers." in last.spectrum.notes[-1]
 
@@ -269,7 +273,11 @@ def test_the_copy_on_the_cpu_has_the_weights_of_the_snapshot():
 
 
 def test_a_replica_on_the_cpu_has_no_other_place_to_go():
-    assert [room.host_basis for room in ladder(single())] == [False]
+    rooms = list(ladder(single()))
+    assert [room.host_basis for room in rooms] == [False, False]
+    assert [room.graph_bytes for room in rooms] == [GRAPH_BYTES, 0]
+    one = limited(10**9, data=classes(examples=1))[0]
+    assert list(ladder(one)) == [Room(one)]
 
 
 # ---- refusals
@@ -286,8 +294,9 @@ def test_a_refusal_says_what_was_tried_and_what_would_fit():
         list(with_less_memory(attempt, ladder(replica, chunk=2), vector_bytes=8 * 10**6))
     text = str(caught.value)
     for words in (
-        "as planned; 1 vector at a time; 1 vector at a time, micro-batches of 8 examples;",
-        "1 vector at a time, micro-batches of 1 example.",
+        "as planned; with 1 vector at a time; with 1 vector at a time, with every gradient graph built anew; "
+        "with 1 vector at a time, in micro-batches of 8 examples;",
+        "with 1 vector at a time, in micro-batches of 1 example.",
         "asked for 3,814,697,265.6 MiB more",
         "MiB are free now",
         "Lanczos steps would fit",
@@ -404,6 +413,61 @@ def test_the_truth_is_the_truth():
     assert np.abs(found - truth).max() <= 1e-10 * np.abs(truth).max()  # two programs
 
 
+SCRIPT = """
+import re, resource, sys
+from pathlib import Path
+import torch
+from torch import nn
+from lhexplore.curvature.batches import freeze
+from lhexplore.curvature.dense import columns, eigenvalues
+from lhexplore.curvature.fallback import ladder, with_less_memory
+from lhexplore.curvature.operators import LayerHessian
+from lhexplore.curvature.replica import Replica
+from lhexplore.spectrum import Spectrum, Step
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 256), nn.Tanh(), nn.Linear(256, 3)).double()
+
+def replica(examples):
+    data = freeze((torch.randn(examples, 3), torch.randint(0, 3, (examples,))), samples=None)
+    return Replica(model, nn.CrossEntropyLoss(), data, device="cpu", threads=1)
+
+def attempt(room):
+    op = LayerHessian(room.replica, room.replica.layers[0], graph_bytes=room.graph_bytes)
+    with room.replica.guard():
+        for done, matrix in columns(op, chunk=1):
+            yield Step(done, op.size)
+    exact = eigenvalues(matrix, epsilon=1e-16)
+    yield Step(op.size, op.size, Spectrum("0", "now", op.size, exact.eigenvalues, [1 / op.size] * op.size, "dense"))
+
+large = replica(4096)
+*_, _ = with_less_memory(attempt, ladder(replica(8)))  # what torch takes once and for all
+if sys.argv[1] != "none":
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20,) * 2)
+*_, last = with_less_memory(attempt, ladder(large))
+print(*(float(value).hex() for value in last.spectrum.nodes), sep=",")
+print(*last.spectrum.notes)
+"""
+
+
+def with_memory(mebibytes):
+    ran = subprocess.run([sys.executable, "-c", SCRIPT, mebibytes], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    nodes, note = ran.stdout.splitlines()
+    return np.array([float.fromhex(node) for node in nodes.split(",")]), note
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
+def test_a_process_with_little_memory_gets_the_same_numbers():
+    truth, silent = with_memory("none")
+    found, note = with_memory("12")
+    assert silent == ""
+    assert "Memory ran out, so this was computed in micro-batches of" in note
+    assert np.abs(found - truth).max() <= 10 * SAME * np.abs(truth).max()  # sums of 4096
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_full_gpu_falls_back_to_smaller_micro_batches():
@@ -414,7 +478,12 @@ def test_a_full_gpu_falls_back_to_smaller_micro_batches():
     layer = find_layer(replica.layers, "0")
 
     def attempt(room):
-        return measure(room.replica, layer, label="0", snapshot="now", method="lanczos", steps=4, probes=1)
+        op = LayerHessian(room.replica, layer, graph_bytes=room.graph_bytes)
+        with room.replica.guard():
+            for known in lanczos(op, start_vector(op, seed=0, name="0", index=0), steps=4):
+                yield Step(known.steps, 4)
+        found = known.quadrature()
+        yield Step(4, 4, Spectrum("0", "now", op.size, found.nodes, found.weights, "lanczos"))
 
     *_, truth = attempt(Room(replica))
     torch.cuda.empty_cache()
