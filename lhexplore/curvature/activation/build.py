@@ -6,6 +6,7 @@ from collections import defaultdict
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import SecondDerivativeError, TooLargeError, UnsupportedError
 from ..definiteness import gauss_newton_gap, tolerance
@@ -16,9 +17,9 @@ from .block import ActivationBlock, Compressed, Group
 from .costs import ActivationCost, inputs_bytes
 from .inputs import Span, span
 from .middle import Graph, Matrices, Operator, decoupled, matrices
-from .output import OutputObjective, Site, by_unit, find_site
+from .output import OutputObjective, by_unit, find_site
 
-MOST_WIDTH = 512  # outputs of one example; beyond it the columns cost more than the products that they save
+PLANNED = 800  # products that matrices are computed for, unless said otherwise: 10 start vectors, 80 steps each
 WORTH = 0.5  # of the parameters: without matrices, only a compression to at most this much is worth the trouble
 
 LARGEST_CUT = 1e-3  # of a product: more is not put down to the inputs' resolution, so that wrong products are noticed
@@ -33,31 +34,33 @@ def activation_block(
     *,
     memory: int = MEMORY,
     curvature: str = "hessian",
+    products: int | None = PLANNED,
     resolution: float = 0.0,
 ) -> ActivationBlock | str:
     """The exact block of a Linear layer or ungrouped convolution called once in a forward, or why there is none.
 
-    Where examples (or even positions) do not couple behind the layer, and one has at most `MOST_WIDTH` outputs, the
-    second derivative B in the outputs is computed: per column one product from the layer's output on, in batches, for
-    all examples at once. Elsewhere products go through autograd from the layer's output on, if the inputs span so few
-    directions that this pays.
+    Where examples (or even positions) do not couple behind the layer, the second derivative B in the outputs is
+    computed: per column one product from the layer's output on, in batches, for all examples at once; if it fits and
+    ``products`` then cost less than by autograd. Elsewhere products go through autograd from the layer's output on, if
+    the inputs span so few directions that this pays.
 
     Args:
         objective: with the private ``model`` whose modules are listened to.
         layer: its parameters.
         memory: most bytes for matrices, inputs and graphs.
         curvature: "hessian" or "ggn".
+        products: how many the caller means to make, about ten vectors at a time; None: matrices at any price.
         resolution: relative size up to which inputs are rounding, where that is more than the dtype's own: float32
             images in a float64 model span all directions only by theirs. What is cut off is in ``dropped``.
 
     Returns:
         The block after one of its products agreed with double backward; otherwise the reason, as half a sentence about
-        the layer: shared weights, several calls, coupled examples, too large, no agreement.
+        the layer: shared weights, several calls, coupled examples, too large, not worth it, no agreement.
     """
     kind: Kind = LayerHessian if curvature == "hessian" else LayerGGN
     try:
         with objective.guard():
-            block = _built(objective, layer, memory, kind, resolution)
+            block = _built(objective, layer, kind, memory=memory, products=products, resolution=resolution)
             judge = kind(objective, layer, graph_bytes=0)
             v = start_vector(judge, seed=0, name=layer.name, index=0)
             expected = judge.matvec(v)
@@ -76,14 +79,27 @@ def activation_block(
     return block
 
 
-def _built(objective: Objective, layer: Block, memory: int, kind: Kind, resolution: float) -> ActivationBlock:
+def _built(
+    objective: Objective, layer: Block, kind: Kind, *, memory: int, products: int | None, resolution: float
+) -> ActivationBlock:
     site = find_site(objective, layer)
     parts = [OutputObjective(objective, i, site) for i in range(objective.count)]
     first = kind(parts[0], parts[0].block)
-    axes, obstacle = _units(first, parts, site, memory)
+    axes = _units(first, parts[0])
     rows = sum(math.prod(part.lead) for part in parts)
     _require(inputs_bytes(rows, site.inputs, first.dtype.itemsize), memory, "its inputs need")
     found = span(torch.cat([part.rows for part in parts]), resolution=resolution)
+    obstacle = "its examples couple"
+    if axes is not None:
+        shapes = [part.order(axes).shape for part in parts]
+        units, width = sum(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
+        cost = ActivationCost(units, width, site.outputs, site.inputs, first.dtype.itemsize, found.rank)
+        obstacle = ""
+        if cost.bytes > memory:
+            obstacle = f"its matrices need {cost.bytes:,} bytes, and {memory:,} are allowed"
+        elif products is not None and not cost.pays(_flops(first) * rows / math.prod(parts[0].lead), products=products):
+            obstacle = f"its matrices of {width:,} columns cost more than they save in {products:,} products"
+        axes = None if obstacle else axes
     if axes is None and found.rank > WORTH * site.inputs:
         raise UnsupportedError(f"{obstacle}, and its inputs span {found.rank:,} of {site.inputs:,} directions")
     ops = [first, *(kind(part, part.block) for part in parts[1:])]
@@ -101,21 +117,18 @@ def _built(objective: Objective, layer: Block, memory: int, kind: Kind, resoluti
     return block
 
 
-def _units(op: Operator, parts: list[OutputObjective], site: Site, memory: int) -> tuple[Axes | None, str]:
-    """The finest axes of the layer's calls behind which nothing couples; or why they are of no use."""
-    calls = len(parts[0].lead)
+def _units(op: Operator, part: OutputObjective) -> Axes | None:
+    """The finest axes of the layer's calls behind which nothing couples."""
+    calls = len(part.lead)
     candidates: list[Axes] = [tuple(range(calls)), *((axis,) for axis in range(min(calls, 2)) if calls > 1)]
-    axes = next((axes for axes in candidates if decoupled(op, parts[0].order(axes))), None)
-    if axes is None:
-        return None, "its examples couple"
-    shapes = [part.order(axes).shape for part in parts]
-    width = max(shape[1] for shape in shapes)
-    if width > MOST_WIDTH:
-        return None, f"an example has {width:,} outputs there, and up to {MOST_WIDTH} pay"
-    cost = ActivationCost(sum(shape[0] for shape in shapes), width, site.outputs, site.inputs, op.dtype.itemsize)
-    if cost.bytes > memory:
-        return None, f"its matrices need {cost.bytes:,} bytes, and {memory:,} are allowed"
-    return axes, ""
+    return next((axes for axes in candidates if decoupled(op, part.order(axes))), None)
+
+
+def _flops(op: Operator) -> float:
+    """Of one product from the layer's output on, on its micro-batch; counted, not timed, so that choices repeat."""
+    with FlopCounterMode(display=False) as counter:
+        op.matvec(torch.ones(op.size, dtype=op.dtype, device=op.device))
+    return float(counter.get_total_flops())
 
 
 def _matrices(ops: list[Operator], parts: list[OutputObjective], found: Span, axes: Axes) -> tuple[list[Group], float]:

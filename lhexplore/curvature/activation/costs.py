@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+# In flops of a large matrix product, measured on one CPU thread with networks of 10⁵ parameters.
+AUTOGRAD = 3.0  # one flop of a matrix product inside a backward pass, with all that goes on around it
+READING = 0.4  # one byte of the matrices, read once for about ten vectors
+
 
 @dataclass(frozen=True, slots=True)
 class ActivationCost:
@@ -48,6 +52,17 @@ class ActivationCost:
     def product_bytes(self) -> float:
         """What one product reads, however many vectors."""
         return float(self.itemsize * (self.units * self.width**2 + 2 * self.rows * self.directions))
+
+    def pays(self, downstream: float, *, products: int) -> bool:
+        """Whether computing the matrices costs less than they save.
+
+        Args:
+            downstream: flops of one product from the layer's output on, for all data.
+            products: with the block that are planned, in blocks of about ten vectors.
+        """
+        plain = AUTOGRAD * (downstream + 4.0 * self.rows * self.inputs * self.outputs)
+        explicit = self.product_flops + READING * self.product_bytes
+        return self.build_products * AUTOGRAD * downstream + products * explicit < products * plain
 
     @property
     def span_flops(self) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from curvature.objectives import NetObjective, classes, gauss_newton, hessian, matrix_of, mlp
+from scipy.stats import wasserstein_distance
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -15,6 +16,7 @@ from lhexplore.curvature.operators import LayerHessian, SymmetricOperator
 from lhexplore.curvature.replica import Replica
 
 EXACT = 1e-12  # float64 rounding of a few hundred terms, relative to the block's norm
+ZERO = 1e-10  # eigenvalues of these blocks are exact zeros or far larger
 SINGLE = 1e-5  # the same in float32
 
 
@@ -30,7 +32,7 @@ def normed(*, bias=True):
 
 
 def built(objective, prefix, **settings):
-    block = activation_block(objective, objective.block(prefix), **settings)
+    block = activation_block(objective, objective.block(prefix), **{"products": None, **settings})
     assert isinstance(block, ActivationBlock), block
     return block
 
@@ -182,6 +184,27 @@ def test_the_weight_of_the_zeros_is_known_exactly():
     assert found.weights[at] == pytest.approx(outside, rel=EXACT)
     assert np.all(np.diff(found.nodes) >= 0)
     assert found.residuals[at] == block.dropped
+
+
+def test_zeros_are_not_counted_as_negative():
+    # 76 % of this block's eigenvalues are exact zeros. In the whole space their weight sits on a Ritz value near 0 that
+    # is not 0 and may be negative; in the span it is known, and the negative weight is that of true eigenvalues.
+    objective = wide()
+    block, op = built(objective, "0."), LayerHessian(objective, objective.block("0."))
+    truth = torch.linalg.eigvalsh(hessian(objective, objective.block("0."))).numpy()
+    negative, distances = {"span": [], "whole": []}, {"span": [], "whole": []}
+    for index in range(10):
+        v = start_vector(block, seed=0, name="x", index=index)
+        inside, share = block.start(v)
+        *_, last = lanczos(block.compressed, inside, steps=12)
+        *_, full = lanczos(op, v, steps=12)
+        for name, found in (("span", block.whole(last.quadrature(), share)), ("whole", full.quadrature())):
+            negative[name].append(found.weights[found.nodes < -ZERO].sum())
+            distances[name].append(wasserstein_distance(found.nodes, truth, found.weights))
+    share = (truth < -ZERO).mean()
+    assert abs(np.mean(negative["span"]) - share) <= 0.02
+    assert np.mean(negative["whole"]) - share >= 0.2
+    assert np.mean(distances["span"]) < np.mean(distances["whole"])
 
 
 def test_the_bound_covers_what_the_numerical_rank_drops():

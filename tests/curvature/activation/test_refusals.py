@@ -103,11 +103,14 @@ def test_what_does_not_fit_is_said_with_its_bytes(memory, words):
     assert f"{memory:,}" in reason
 
 
-def test_too_many_outputs_do_not_pay():
-    objective = NetObjective(mlp(nn.Tanh, sizes=(6, 520, 3)), classes(), nn.CrossEntropyLoss())
-    reason = activation_block(objective, objective.block("0."))
+def test_matrices_are_computed_only_where_they_pay():
+    # 40 columns for 10 products do not; for 1,000 they do, as each saves the way through the layers behind.
+    objective = NetObjective(mlp(nn.Tanh, sizes=(6, 40, 400, 3)), classes(), nn.CrossEntropyLoss())
+    layer = objective.block("0.")
+    reason = activation_block(objective, layer, products=10)
     assert isinstance(reason, str)
-    assert "520 outputs" in reason
+    assert "40 columns" in reason
+    assert not isinstance(activation_block(objective, layer, products=1000), str)
 
 
 def test_a_forward_without_second_derivative_gives_torchs_reason():
