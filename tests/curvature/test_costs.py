@@ -340,7 +340,18 @@ def test_graphs_are_as_large_as_forecast(kind):
     replica = network(kind)
     layers = [*replica.layers, whole_network(replica.layers)]
     for layer, forecast in zip(layers, graph_bytes(replica, layers).values(), strict=True):
-        assert 0.7 < forecast / LayerHessian(replica, layer).graph_bytes < CALIBRATION
+        assert forecast == pytest.approx(LayerHessian(replica, layer).graph_bytes, rel=0.05)
+
+
+def test_graphs_of_batches_that_cannot_be_cut_are_measured_whole():
+    def contrast(model, batch):
+        out = model(batch[0])
+        return (out - out.mean(0)).square().mean()
+
+    replica = Replica(mlp(sizes=(6, 5, 3)), contrast, freeze((torch.randn(40, 6), torch.zeros(40))), device="cpu")
+    (first, last) = replica.layers
+    found = graph_bytes(replica, (first, last))
+    assert found["0"] == LayerHessian(replica, first).graph_bytes > found["2"] > 0
 
 
 def peak(work):
