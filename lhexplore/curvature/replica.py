@@ -23,6 +23,7 @@ from .early import import_early
 from .graphs import once_differentiable
 from .guard import guarded, has_recurrent
 from .layers import DIFFERENTIABLE, list_layers
+from .lean import Lean
 from .losses import FORMS, CriterionLoss, Loss, as_loss, pair
 from .micro import count_terms, has_masked_labels, micro_batches
 from .placement import choose_device, choose_dtype, choose_threads, set_mode
@@ -214,7 +215,7 @@ class Replica:
         physics-informed networks); where they were off outside, the result comes back without its graph.
         """
         self._require_open()
-        with torch.enable_grad(), self._own_draws():
+        with torch.enable_grad(), self._own_draws(), Lean():
             result = functional_call(self._runner, self._weights.swapped(override), (function, batch))
         return result.detach() if isinstance(result, Tensor) and not torch.is_grad_enabled() else result
 
