@@ -1,7 +1,6 @@
 """Build a block from the layer's output, prove it against double backward, or say why it cannot be used."""
 
 import math
-from collections import defaultdict
 
 import torch
 from jaxtyping import Float
@@ -16,7 +15,7 @@ from ..planner import MEMORY
 from .block import ActivationBlock, Compressed, Group
 from .costs import ActivationCost, inputs_bytes
 from .inputs import Span, span
-from .middle import Graph, Matrices, Operator, decoupled, matrices
+from .middle import Graph, Matrices, Operator, decoupled, fill
 from .output import OutputObjective, by_unit, find_site
 
 PLANNED = 800  # products that matrices are computed for, unless said otherwise: 10 start vectors, 80 steps each
@@ -97,8 +96,10 @@ def _built(
         obstacle = ""
         if cost.bytes > memory:
             obstacle = f"its matrices need {cost.bytes:,} bytes, and {memory:,} are allowed"
-        elif products is not None and not cost.pays(_flops(first) * rows / math.prod(parts[0].lead), products=products):
-            obstacle = f"its matrices of {width:,} columns cost more than they save in {products:,} products"
+        elif products is not None:
+            products = min(products, site.outputs * site.inputs)  # with more, all columns could be had
+            if not cost.pays(_flops(first) * rows / math.prod(parts[0].lead), products=products):
+                obstacle = f"its matrices of {width:,} columns cost more than they save in {products:,} products"
         axes = None if obstacle else axes
     if axes is None and found.rank > WORTH * site.inputs:
         raise UnsupportedError(f"{obstacle}, and its inputs span {found.rank:,} of {site.inputs:,} directions")
@@ -133,23 +134,20 @@ def _flops(op: Operator) -> float:
 
 def _matrices(ops: list[Operator], parts: list[OutputObjective], found: Span, axes: Axes) -> tuple[list[Group], float]:
     """Explicit second derivatives, micro-batches of equal width together; and their relative asymmetry."""
-    inputs, blocks = defaultdict[int, list[Tensor]](list), defaultdict[int, list[Tensor]](list)
-    asymmetry = 0.0
-    for op, part, coordinates in zip(ops, parts, _cut(found, parts), strict=True):
-        order = part.order(axes)
-        if part is not parts[0] and not decoupled(op, order):
-            raise UnsupportedError("its examples couple")
-        matrix, defect = matrices(op, order)
-        inputs[order.shape[1]].append(by_unit(coordinates, axes))
-        blocks[order.shape[1]].append(matrix)
-        asymmetry = math.hypot(asymmetry, defect)
-    groups = [Group(_joined(inputs[width]), Matrices(_joined(blocks.pop(width)))) for width in inputs]
+    orders = [part.order(axes) for part in parts]
+    inputs = [by_unit(coordinates, axes) for coordinates in _cut(found, parts)]
+    groups, asymmetry = list[Group](), 0.0
+    for width in dict.fromkeys(order.shape[1] for order in orders):
+        members = [i for i, order in enumerate(orders) if order.shape[1] == width]
+        units = [len(orders[i]) for i in members]
+        room = torch.empty((sum(units), width, width), dtype=ops[0].dtype, device=ops[0].device)
+        for i, part in zip(members, torch.split(room, units), strict=True):
+            if i and not decoupled(ops[i], orders[i]):  # the first was seen before
+                raise UnsupportedError("its examples couple")
+            asymmetry = math.hypot(asymmetry, fill(part, ops[i], orders[i]))
+        groups.append(Group(torch.cat([inputs[i] for i in members]), Matrices(room)))
     norm = math.hypot(*(group.middle.frobenius for group in groups if isinstance(group.middle, Matrices)))
     return groups, asymmetry / norm if norm else 0.0
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _graphs(ops: list[Operator], parts: list[OutputObjective], found: Span, memory: int) -> list[Group]:

@@ -40,8 +40,8 @@ class ActivationCost:
 
     @property
     def bytes(self) -> int:
-        """The matrices, twice for a micro-batch in the making, and the inputs with their float64 copies."""
-        return 2 * self.units * self.width**2 * self.itemsize + inputs_bytes(self.rows, self.inputs, self.itemsize)
+        """The matrices, and the inputs with their float64 copies; the graphs of the build come on top."""
+        return self.units * self.width**2 * self.itemsize + inputs_bytes(self.rows, self.inputs, self.itemsize)
 
     @property
     def product_flops(self) -> float:

@@ -69,18 +69,22 @@ def decoupled(op: Operator, order: Int[Tensor, "units width"]) -> bool:
     return bool(product[other].norm() <= LEAK * torch.finfo(op.dtype).eps * product.norm())
 
 
-def matrices(op: Operator, order: Int[Tensor, "units width"]) -> tuple[Float[Tensor, "units width width"], float]:
-    """Every unit's matrix, from one product per column for all units at once; symmetrised, with ‖B − Bᵀ‖ before."""
+def fill(found: Float[Tensor, "units width width"], op: Operator, order: Int[Tensor, "units width"]) -> float:
+    """Write every unit's matrix, from one product per column for all units at once.
+
+    Returns:
+        ‖B − Bᵀ‖ (Frobenius) before they were made symmetric.
+    """
     units, width = order.shape
     straight = bool((order.flatten() == torch.arange(op.size, device=order.device)).all())
-    found = torch.empty((units, width, width), dtype=op.dtype, device=op.device)
     chunk = chunk_size(width, graph_bytes=op.graph_bytes)
     for first in range(0, width, chunk):
         last = min(first + chunk, width)
         rows = torch.zeros((last - first, op.size), dtype=op.dtype, device=op.device)
         for j in range(first, last):
             rows[j - first, order[:, j]] = 1
-        products = op.matmat(rows.T).T  # rows and columns are the same, and rows are written without strides
+        # B is symmetric: what is computed as columns is written as rows, without strides. One alone needs no batch.
+        products = op.matvec(rows[0])[None] if len(rows) == 1 else op.matmat(rows.T).T
         products = products.reshape(-1, units, width) if straight else products[:, order]
         found[:, first:last] = products.transpose(0, 1)
     asymmetry = 0.0
@@ -88,4 +92,4 @@ def matrices(op: Operator, order: Int[Tensor, "units width"]) -> tuple[Float[Ten
         half = (some - some.mT).div_(2)
         some.sub_(half)
         asymmetry = math.hypot(asymmetry, 2 * float(torch.linalg.vector_norm(half)))
-    return found, asymmetry
+    return asymmetry
