@@ -44,8 +44,8 @@ def output_factor(objective: Objective, i: int, outputs: Tensor) -> Float[Tensor
         few backward passes from the loss to the outputs, and as many as there are outputs where no formula holds.
 
     Raises:
-        UnsupportedError: more than 128 outputs per example, a loss that couples the examples or is not convex in the
-            outputs, or one that does not show them.
+        UnsupportedError: more than 128 outputs per example or no examples, a loss that couples the examples or is not
+            convex in the outputs, or one that does not show them.
         SecondDerivativeError: the criterion cannot be differentiated twice.
     """
     if not objective.loss.splits:
@@ -53,6 +53,8 @@ def output_factor(objective: Objective, i: int, outputs: Tensor) -> Float[Tensor
             "The factor method needs the network's outputs and the criterion apart, but this loss only gives a number. "
             "Pass a criterion for (outputs, targets), or use method='lanczos'."
         )
+    if not outputs.ndim:
+        raise UnsupportedError("The factor method needs outputs with one row per example; these are a single number.")
     width = _width(outputs)
     if width > MOST_OUTPUTS:
         raise UnsupportedError(
@@ -73,7 +75,7 @@ def output_factor(objective: Objective, i: int, outputs: Tensor) -> Float[Tensor
 
 
 def _width(outputs: Tensor) -> int:
-    return outputs[:1].numel() if outputs.ndim else 1
+    return outputs[:1].numel()
 
 
 def _curvature(objective: Objective, i: int, at: Tensor) -> OutputCurvature:
@@ -228,7 +230,8 @@ def _matrices(curve: OutputCurvature) -> Tensor:
         raise _indefinite()
     live = values.amax(0) > float(values.max()) * width * torch.finfo(at.dtype).eps  # ascending: the first ones are 0
     values, vectors = values[:, live], vectors[:, :, live]
-    return (vectors * values.clamp(min=0).sqrt()[:, None]).permute(2, 0, 1).reshape(-1, *at.shape)
+    factor: Tensor = vectors * values.clamp(min=0).sqrt()[:, None]
+    return factor.permute(2, 0, 1).reshape(-1, *at.shape)
 
 
 def _many(curve: OutputCurvature, vectors: Tensor) -> Tensor:
