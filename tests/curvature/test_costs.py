@@ -146,6 +146,18 @@ def test_what_is_no_duration_teaches_nothing(seconds):
     assert known.predict("lanczos", "a", 10) == costs().predict("lanczos", "a", 10)
 
 
+def test_asking_often_costs_little():
+    names = [f"layer {i}" for i in range(60)]
+    known = Costs(RATES, dict.fromkeys(names, 0.5), dict.fromkeys(names, "Conv2d"))
+    known.observe("gradient", None, 1, 0.01)
+    for _, name in product(range(9), names[:-1]):
+        known.observe("lanczos", name, lanczos_work(1000, products=500, steps=100, probes=5, itemsize=8), 1.0)
+    began = time.perf_counter()
+    for _, name in product(range(100), names):
+        known.predict("lanczos", name, 500)
+    assert time.perf_counter() - began < 1  # 0.02 s on a free core
+
+
 def test_work_of_lanczos_counts_the_reading_of_the_basis():
     work = lanczos_work(1000, products=500, steps=100, probes=5, itemsize=8)
     assert work.products == 500
@@ -256,9 +268,6 @@ def network(kind):
 NETWORKS = ("mlp", "convolutions", "transformer")
 STEPS, PROBES = 20, 2
 CALIBRATION = 2.0  # what a plan promises
-# A layer's own graph is smaller than its part of the network's: constant kernels, norms and activations keep nothing of
-# what they are applied to (0.38 to 1.1 of it, measured).
-CONSTANTS = 1.5
 MOST = 0.9  # of all blocks and methods
 
 
@@ -388,4 +397,4 @@ def test_peaks_are_as_high_as_forecast(kind, method):
         forecast = max(forward, peak_bytes(choice, graph=graphs[layer.name], count=replica.count, chunk=chunk))
         settings = {"label": "x", "snapshot": "now", "method": method, "steps": STEPS, "probes": PROBES}
         measured = peak(lambda layer=layer, settings=settings: list(measure(replica, layer, **settings)))
-        assert 1 / CALIBRATION < forecast / measured < CONSTANTS * CALIBRATION, (layer.name, forecast, measured)
+        assert 1 / CALIBRATION < forecast / measured < CALIBRATION, (layer.name, forecast, measured)
