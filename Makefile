@@ -11,8 +11,8 @@ help:
 	@echo 'make demo    train on handwritten digits, compute every spectrum, open JupyterLab'
 	@echo 'make test    run every test: units, properties, notebooks, browser'
 	@echo 'make lint    check style, types and the direction of imports'
-	@echo 'make bench   measure import time, memory and the slider against their goals'
-	@echo 'make clean   remove .venv, demo/ and what the tools left behind; results in your cache folder stay'
+	@echo 'make bench   measure everything against its goal, beside other tools: about 40 minutes'
+	@echo 'make clean   remove .venv, .venv-bench, demo/ and what the tools left behind; results in your cache folder stay'
 
 demo: .venv/.installed-demo
 	.venv/bin/python -m lhexplore demo
@@ -27,21 +27,33 @@ lint: .venv/.installed-dev
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: .venv/.installed-test
+bench: .venv-bench/.installed .venv/.installed-test
+	.venv-bench/bin/python benchmarks/peers/run.py
+	.venv-bench/bin/python benchmarks/linear.py
 	.venv/bin/python benchmarks/imports.py
 	.venv/bin/python benchmarks/memory.py
 	.venv/bin/python benchmarks/scrub.py
 
 clean:
-	rm -rf .venv demo .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf .venv .venv-bench
+	rm -rf demo .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build dist
 
 # Installed once for each extra; again when the settings or the versions change.
 .venv/.installed-%: pyproject.toml constraints.txt | .venv/bin/pip
 	.venv/bin/python -m pip install -c constraints.txt -e '.[$*]'
 	@touch $@
 
+# Other tools live beside lhexplore in an environment of their own; one that replaced torch would spoil every ratio.
+.venv-bench/.installed: pyproject.toml constraints.txt benchmarks/peers/*.txt | .venv-bench/bin/pip
+	.venv-bench/bin/python -m pip install -c constraints.txt torch
+	.venv-bench/bin/python -m pip install -c constraints.txt -r benchmarks/peers/requirements.txt
+	.venv-bench/bin/python -m pip install --no-deps -r benchmarks/peers/without-dependencies.txt
+	.venv-bench/bin/python -m pip install -c constraints.txt -e .
+	.venv-bench/bin/python benchmarks/peers/run.py --version
+	@touch $@
+
 # Some systems ship venv without ensurepip: there the pip of $(PYTHON) fills the new environment.
-.venv/bin/pip:
+.venv/bin/pip .venv-bench/bin/pip: %/bin/pip:
 	@"$(PYTHON)" -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "lhexplore needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name a newer one: make PYTHON=python3.12" % sys.version_info[:2])'
-	"$(PYTHON)" -m venv .venv || "$(PYTHON)" -m venv --clear --without-pip .venv
-	test -x .venv/bin/pip || "$(PYTHON)" -m pip --python .venv/bin/python install pip
+	"$(PYTHON)" -m venv $* || "$(PYTHON)" -m venv --clear --without-pip $*
+	test -x $@ || "$(PYTHON)" -m pip --python $*/bin/python install pip

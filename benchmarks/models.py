@@ -98,7 +98,7 @@ def resnet20() -> nn.Module:
 
 
 def resnet18() -> nn.Module:
-    """11.2 million parameters in 62 layers: ResNet-18 for small images. Too large for most CPUs' patience."""
+    """11.2 million parameters in 41 layers: ResNet-18 for small images. Too large for most CPUs' patience."""
     return ResNet(widths=(64, 128, 256, 512), blocks=2)
 
 
@@ -177,13 +177,13 @@ MODELS = {
     "relu": Recipe(lambda: mlp(nn.ReLU), flat, 512, 8, True),
     "lenet": Recipe(lenet, lambda images: resized(images, 28), 256, 3, True),
     "resnet20": Recipe(resnet20, lambda images: resized(images, 32, 3), 64, 2, True),
-    "transformer": Recipe(Transformer, patches, 128, 8, False),
+    "transformer": Recipe(Transformer, patches, 64, 8, False),
 }
 UNTRAINED = {"resnet18": Recipe(resnet18, lambda images: resized(images, 32, 3), 512, 0, True)}  # for the GPU
 
 
 def digits() -> tuple[Tensor, Tensor]:
-    """All 1,797 digits and their labels in a fixed random order; (n, 1, 8, 8), mean 0 and deviation 1 over all pixels."""
+    """All 1,797 digits and their labels in a fixed random order; (n, 1, 8, 8), pixels with mean 0 and deviation 1."""
     bunch = load_digits()
     order = torch.randperm(len(bunch.target), generator=torch.Generator().manual_seed(SEED))
     images = torch.from_numpy(bunch.images).float().unsqueeze(1)[order]
