@@ -2,7 +2,7 @@
 
 from .functionals import Functional, as_functional
 from .grouping import Grouping, groups
-from .neurons import NeuronBlocks, NeuronStep, neuron_blocks, neuron_steps, why_not
+from .neurons import NeuronBlocks, NeuronStep, neuron_blocks, neuron_flops, neuron_steps, why_not
 from .objective import LocalObjective, ModelObjective, local_objective
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "groups",
     "local_objective",
     "neuron_blocks",
+    "neuron_flops",
     "neuron_steps",
     "why_not",
 ]

@@ -65,9 +65,10 @@ class LocalBlock:
         self.replica, self.module, self.bound = replica, modules[self.path], Bound(replica)
         self._left, self._kept = input_bytes, dict[int, list[Given]]()
         with replica.guard():
-            for i in range(replica.count):
-                if self._left > 0:
-                    self.inputs(i)
+            for i in range(replica.count if input_bytes else 0):
+                self.inputs(i)
+                if i not in self._kept:
+                    break
 
     def inputs(self, i: int) -> list[Given]:
         """What the block is given on micro-batch ``i``, one entry per call; a forward where it is not kept."""
@@ -115,7 +116,7 @@ class LocalBlock:
         found = list[Given]()
 
         def run(model: nn.Module, batch: Any) -> Any:
-            with _noting(model.get_submodule(self.path), found), torch.no_grad():
+            with _noting(model.get_submodule(self.path), found):
                 self.replica.loss.value(model, batch)
 
         try:

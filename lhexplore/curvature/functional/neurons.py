@@ -20,12 +20,10 @@ from ...errors import NotFiniteError, TooLargeError
 from ..layers import Layer
 from ..operators import LayerHessian
 from ..planner import MEMORY
-from .block import LocalBlock
 from .elementwise import second_derivative
 from .facts import has_elementwise_tail, has_tail, is_affine
-from .functionals import as_functional
-from .grouping import Grouping, groups
-from .objective import LocalObjective
+from .grouping import Grouping
+from .objective import LocalObjective, ModelObjective, local_objective
 from .patches import CONVOLUTIONS, by_example, input_rows, is_known, output_rows
 
 if TYPE_CHECKING:
@@ -36,6 +34,7 @@ FEWEST_ROWS = 256  # of such a product: a matrix product over fewer wastes its l
 COPIES = 3  # blocks, their symmetric half in the solver, its workspace
 _AGREE = {torch.float64: 1e-10, torch.float32: 1e-4}  # rounding of a product in two ways, with a wide margin
 ROUNDINGS = 100  # of all terms of a product: what may be missing from one that cancels
+SOLVER = 4  # multiply-adds of a symmetric eigenvalue solver, in parts of n³
 _SAFETY = 8  # of the error bound, in roundings of c
 
 
@@ -54,6 +53,7 @@ class NeuronBlocks:
     trace: float
     residual: float
     gap: float  # how far a product by this formula is from autograd's, relative
+    psd: bool  # no negative eigenvalue by structure: a half square of something straight wherever the data are
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def neuron_blocks(
 ) -> NeuronBlocks | str:
     """Compute the exact spectrum neuron by neuron, or say why that way is closed.
 
-    Costs q eigenproblems of size min(d + 1, rows), for q neurons with d inputs, and q · rows · (d + 1)² multiply-adds,
+    Costs q eigenproblems of size r = min(d + 1, rows), for q neurons with d inputs, and q · rows · r² multiply-adds,
     where rows are examples times positions. One product is compared with autograd's.
 
     Args:
@@ -85,42 +85,49 @@ def neuron_blocks(
         NotFiniteError: NaN or infinity in c.
         SecondDerivativeError: the activation cannot be differentiated twice.
     """
-    grouping = groups(replica, [layer])[layer.name] if grouping is None else grouping
-    if why := why_not(replica, layer, functional, grouping):
+    objective = local_objective(replica, layer, functional, grouping)
+    if why := why_not(objective):
         return why
-    *_, last = neuron_steps(replica, layer, functional, grouping, memory=memory)
+    assert isinstance(objective, LocalObjective)  # noqa: S101  # why_not has told
+    *_, last = neuron_steps(objective, memory=memory)
     return last if isinstance(last, str) else last.result or ""
 
 
-def why_not(replica: "Replica", layer: Layer, functional: Any, grouping: Grouping) -> str:
+def why_not(objective: LocalObjective | ModelObjective) -> str:
     """Why the Hessian does not fall apart into neurons that have a closed form; empty where it does."""
-    if as_functional(functional).form not in ("sum", "half_square"):
+    if not isinstance(objective, LocalObjective) or objective.functional.form == "block":
         return "only 'sum' and 'half_square' add up over neurons; a function of one's own may couple them"
-    if grouping.reason:
-        return grouping.reason
-    block = LocalBlock(replica, layer, grouping, input_bytes=0)
+    block = objective.block
     if not is_known(block.module) or not is_affine(block):
-        return (
-            f"{layer.kind} has no neurons in closed form: only Linear and Conv1d, Conv2d and Conv3d with plain weights"
-        )
-    with replica.guard():
+        kind = block.layer.kind
+        return f"{kind} has no neurons in closed form: only Linear and Conv1d, Conv2d and Conv3d with plain weights"
+    with objective.guard():
         if not has_elementwise_tail(block):
-            return f"{grouping.activation or grouping.batch_norm} does not work on every element by itself"
+            return f"{block.grouping.activation or block.grouping.batch_norm} is not elementwise"
     return ""
 
 
-def neuron_steps(
-    replica: "Replica", layer: Layer, functional: Any, grouping: Grouping, *, memory: int = MEMORY
-) -> Iterator[NeuronStep | str]:
+def neuron_flops(objective: LocalObjective) -> float:
+    """Multiply-adds of `neuron_steps`, from shapes alone; only where `why_not` has nothing to say."""
+    block, module = objective.block, objective.block.module
+    with objective.guard(), torch.no_grad():
+        (*_, h) = block.outputs(0, tail=False)
+    weight = module.get_parameter("weight")
+    neurons, inputs = weight.shape[0], weight[0].numel() + 1
+    rows = h.numel() / neurons * objective.bound.examples / objective.bound.sizes[0]
+    rank = min(rows, inputs)
+    return float(neurons * (rows * rank**2 + SOLVER * rank**3))
+
+
+def neuron_steps(objective: LocalObjective, *, memory: int = MEMORY) -> Iterator[NeuronStep | str]:
     """`neuron_blocks` in steps, a few neurons each; to be asked only where `why_not` has nothing to say.
 
     The last item is the result, or in words why a product by the formula is not autograd's.
     """
-    with replica.guard():
-        objective = LocalObjective(replica, layer, as_functional(functional), grouping)
+    with objective.guard():
         system = _Neurons(objective, memory=memory)
         gap = system.gap()
-    if not gap <= _AGREE.get(replica.dtype, 1e-4):
+    if not gap <= _AGREE.get(objective.dtype, 1e-4):
         yield f"a product by the neurons' formula is not autograd's (relative gap {gap:.1e})"
         return
     values, done = list[Tensor](), 0
@@ -129,11 +136,17 @@ def neuron_steps(
         done += count
         yield NeuronStep(done, system.neurons)
     joined = torch.cat(values).cpu().numpy() if values else np.zeros(1)
-    yield NeuronStep(
-        done,
-        system.neurons,
-        NeuronBlocks(layer.name, system.size, system.neurons, np.sort(joined), system.trace, system.residual, gap),
+    result = NeuronBlocks(
+        layer=objective.block.layer.name,
+        size=system.size,
+        neurons=system.neurons,
+        eigenvalues=np.sort(joined),
+        trace=system.trace,
+        residual=system.residual,
+        gap=gap,
+        psd=system.psd,
     )
+    yield NeuronStep(done, system.neurons, result)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,6 +165,7 @@ class _Neurons:
         unique = {id(objective.tensors[name]): name for name in reversed(layer.parameters)}
         self._names = [name for name in layer.parameters if unique[id(objective.tensors[name])] == name]
         self._parts = [key for key in ("weight", "bias") if key in map(_short, self._names)]
+        self.psd = True
         self.trace, self._terms, self._largest, self._rows, self._constant = 0.0, 0.0, 0.0, 0, True
         kept, held, first = list[Piece](), 0, None
         for piece in self._made():
@@ -254,14 +268,17 @@ class _Neurons:
         objective, block = self._objective, self._objective.block
         half_square = objective.functional.form == "half_square"
 
-        def per_element(h: Tensor) -> Tensor:
-            a = block.tail(h) if has_tail(block) else h
-            return a.square() / 2 if half_square else a
+        def activated(h: Tensor) -> Tensor:
+            return block.tail(h) if has_tail(block) else h
+
+        def halved(h: Tensor) -> Tensor:
+            return activated(h).square() / 2
 
         for i in range(objective.count):
             for given, h in zip(block.inputs(i), block.outputs(i, tail=False), strict=True):
                 z = given.args[0] if given.args else next(iter(given.kwargs.values()))
-                c = second_derivative(per_element, h)
+                c = second_derivative(halved if half_square else activated, h)
+                self.psd = self.psd and half_square and not bool(second_derivative(activated, h).any())
                 if not bool(torch.isfinite(c).all()):
                     raise NotFiniteError(
                         f"The second derivative of {objective.functional.name} in {block.grouping} is not finite on "

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +13,7 @@ from ...spectrum import WHOLE
 from .. import causes
 from ..checks import head
 from ..graphs import leaves_behind, once_differentiable
+from ..identity import identify
 from ..layers import Layer
 from ..second import CURE
 from ..trees import first_line, tensors
@@ -20,7 +21,7 @@ from .block import INPUT_BYTES, LocalBlock
 from .bound import NOTHING, Bound
 from .facts import sum_note, zero_reason
 from .functionals import Functional, as_functional, real_number
-from .grouping import Grouping, groups
+from .grouping import Grouping, Written, groups
 
 if TYPE_CHECKING:
     from ..replica import Replica
@@ -139,7 +140,7 @@ class LocalObjective(_Objective):
     ) -> None:
         self.block = LocalBlock(replica, layer, grouping, input_bytes=input_bytes)
         super().__init__(self.block.bound, functional)
-        self._given = functional
+        self._given, self._wide_functional = functional, functional
         with replica.guard(), torch.no_grad():
             first = self.block.outputs(0)
         for a in first:
@@ -148,11 +149,14 @@ class LocalObjective(_Objective):
                     f"{self._where()} needs real outputs, but the block gives {a.dtype}. Use f(model, batch) for those."
                 )
         with replica.guard():
-            self.functional = functional.to(self.device, self.dtype).tried(first[0], self.bound.sizes[0], layer.name)
+            own = functional.to(self.device, self.dtype)
+            batched = all(own.tried(a, self.bound.sizes[0], layer.name).batched for a in first)
+            self.functional = replace(own, batched=batched)
             self.zero = zero_reason(self.block, functional)
             self.notes = self._notes()
         splits = functional.form != "block" or len(first) == 1
-        identity = {**functional.identity, "block": [grouping.batch_norm, grouping.activation]}
+        edited = None if isinstance(grouping.function, Written) else identify(grouping.function)
+        identity = {**functional.identity, "block": [grouping.batch_norm, grouping.activation, edited]}
         self.loss = LocalLoss(functional.name, identity, splits)
 
     def batch_loss(self, i: int, override: Mapping[str, Tensor] = NOTHING) -> Tensor:
@@ -171,10 +175,12 @@ class LocalObjective(_Objective):
 
     def loss_of_outputs(self, i: int, outputs: Tensor) -> Tensor:
         """Micro-batch ``i``'s part from its outputs, computed in the dtype of ``outputs``."""
-        functional = self.functional
-        if outputs.dtype != self.dtype:
-            functional = self._given.to(self.device, outputs.dtype)
-        return self._sound(i, self._mean(i, [outputs], functional))
+        if outputs.dtype == self.dtype:
+            return self._sound(i, self._mean(i, [outputs], self.functional))
+        if self._wide_functional is self._given:
+            wide = self._given.to(self.device, outputs.dtype)
+            self._wide_functional = replace(wide, batched=self.functional.batched)
+        return self._sound(i, self._mean(i, [outputs], self._wide_functional))
 
     def wide_batch(self, i: int) -> "LocalObjective | None":
         """The same in float64 on a few examples of micro-batch ``i``; None where that cannot be had."""
@@ -213,7 +219,7 @@ class ModelObjective(_Objective):
         self.loss = LocalLoss(functional.name, functional.identity, splits=False)
         with replica.guard():
             given = causes.live(replica)
-            reached = leaves_behind(self.batch_loss(0, given))
+            reached = leaves_behind(real_number(self.batch_loss(0, given), functional.name, "batch 0"))
         if not any(id(tensor) in reached for tensor in given.values()):
             raise LossError(
                 f"{functional.name} does not depend on the weights of the model it is given. Call its first argument, "
@@ -233,7 +239,7 @@ class ModelObjective(_Objective):
                 f"{self.functional.name} failed on batch {i}: {type(error).__name__}: {first_line(error)}. It is "
                 "called as f(model, batch), with the model's private copy."
             ) from error
-        value = real_number(value, self.functional.name, f"batch {i}", graph=bool(override) and torch.is_grad_enabled())
+        value = real_number(value, self.functional.name, f"batch {i}", graph=False)  # a layer may well be unused
         return self._sound(i, value * self.shares[i])
 
     def batch_outputs(self, i: int, override: Mapping[str, Tensor] = NOTHING) -> Tensor:

@@ -34,8 +34,8 @@ def data(shape, *, examples=13, classes=3, cuts=(), seed=1, dtype=DOUBLE):
     return [(x[a:b], y[a:b]) for a, b in pairwise([0, *cuts, examples])]
 
 
-def replica_of(model, batches, loss=None, **settings):
-    return Replica(model, loss or nn.CrossEntropyLoss(), freeze(batches), device="cpu", threads=1, **settings)
+def replica_of(model, batches, loss=None, *, device="cpu", **settings):
+    return Replica(model, loss or nn.CrossEntropyLoss(), freeze(batches), device=device, threads=1, **settings)
 
 
 def layer_of(replica, name):

@@ -18,7 +18,7 @@ from curvature.functional.cases import (
 )
 from torch import nn
 
-from lhexplore.curvature.functional import groups, neuron_blocks, neuron_steps, neurons
+from lhexplore.curvature.functional import groups, local_objective, neuron_blocks, neuron_steps, neurons
 from lhexplore.errors import TooLargeError
 
 EXACT = 1e-13  # float64, relative to the largest eigenvalue: both sides round a few hundred terms
@@ -132,7 +132,7 @@ def test_small_memory_gives_the_same_numbers(monkeypatch):
     grouping = groups(replica, [layer])["conv"]
     plain = neuron_blocks(replica, layer, "half_square", grouping)
     monkeypatch.setattr(neurons, "CHUNK_BYTES", 1)
-    steps = list(neuron_steps(replica, layer, "half_square", grouping, memory=40_000))
+    steps = list(neuron_steps(local_objective(replica, layer, "half_square", grouping), memory=40_000))
     assert [step.done for step in steps] == [1, 2, 3, 4, 5, 6, 6]
     assert all(step.total == 6 for step in steps)
     small = steps[-1].result
@@ -177,7 +177,7 @@ def test_an_activation_that_couples_neurons_has_no_closed_form():
     replica = replica_of(model, data((4,)))
     layer = layer_of(replica, "0")
     edited = replace(groups(replica, [layer])["0"], activation="1")
-    assert "every element by itself" in neuron_blocks(replica, layer, "half_square", edited)
+    assert "1 is not elementwise" in neuron_blocks(replica, layer, "half_square", edited)
 
 
 def test_a_formula_that_is_wrong_for_the_module_is_noticed(monkeypatch):
