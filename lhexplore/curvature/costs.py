@@ -18,6 +18,7 @@ from .lanczos import PASSES
 from .operators import GRAPH_BYTES
 from .planner import BATCHED_COLUMN, DENSE_COPIES, Choice
 
+UPPER = 5 / 8  # of a Gram matrix that is multiplied out: its upper blocks, four of them a side
 RECENT = 9  # runs that are remembered of one layer and method: old ones ran on a machine with other things to do
 PRODUCT = 1.1  # gradients of the part from the layer on: measured 0.8 to 1.3 on layers of many kinds
 NETWORK = 1.4  # times as much where the block is the whole network, each of whose layers is differentiated
@@ -165,19 +166,26 @@ def dense_work(size: int) -> Work:
     return Work(GRAPHS, columns=size, bytes=MATRIX_PASSES * 8 * size**2, solves=(size,))
 
 
-def factor_work(sizes: Sequence[int], *, rows: int, passes: int) -> Work:
+def factor_work(sizes: Sequence[int], *, rows: int, passes: int, widths: Sequence[int] = (), itemsize: int = 8) -> Work:
     """Count the work of exact Gauss-Newton spectra of layers of these ``sizes`` by the factor method.
 
     Args:
         sizes: parameters of each layer.
-        rows: of the factor M: outputs that count, times examples.
+        rows: of the factor M: passes times examples.
         passes: backward passes that give them.
+        widths: outputs of each layer whose rows are outer products of its inputs and output gradients (a dense layer
+            called once, on vectors), 0 for other layers; their MMᵀ is that of the gradients times that of the inputs.
+        itemsize: bytes of a number.
 
     Each pass goes back to all layer outputs (as much as a forward pass) and makes rows of M from them (as much again).
-    The smaller Gram matrix of each layer, MᵀM or MMᵀ, gives the eigenvalues.
+    The smaller Gram matrix of each layer, MᵀM or MMᵀ, gives the eigenvalues; only its upper blocks are computed.
     """
-    flops = sum(2.0 * rows * size * min(rows, size) for size in sizes)
-    return Work(FORWARD * (1 + 2 * passes), flops=flops, solves=tuple(min(rows, size) for size in sizes))
+    flops = moved = 0.0
+    for size, width in zip(sizes, widths or [0] * len(sizes), strict=True):
+        outer = width and rows <= size
+        flops += 2 * UPPER * rows * min(rows, size) * (width if outer else size)
+        moved += 3 * itemsize * rows**2 if outer else 0
+    return Work(FORWARD * (1 + 2 * passes), flops=flops, bytes=moved, solves=tuple(min(rows, size) for size in sizes))
 
 
 def peak_bytes(choice: Choice, *, graph: int, count: int, chunk: int = 1) -> int:

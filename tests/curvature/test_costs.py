@@ -16,6 +16,7 @@ from lhexplore.curvature.costs import (
     FORWARD,
     GRAPHS,
     PRODUCT,
+    UPPER,
     Costs,
     Rates,
     Work,
@@ -176,7 +177,10 @@ def test_work_of_the_factor_method():
     work = factor_work([100, 5000], rows=640, passes=9)
     assert work.gradients == pytest.approx(FORWARD * 19)
     assert work.solves == (100, 640)
-    assert work.flops == 2 * 640 * 100 * 100 + 2 * 640 * 5000 * 640
+    assert work.flops == UPPER * (2 * 640 * 100 * 100 + 2 * 640 * 5000 * 640)
+    dense = factor_work([100, 5000], rows=640, passes=9, widths=[10, 50])
+    assert dense.flops == UPPER * (2 * 640 * 100 * 100 + 2 * 640 * 50 * 640)  # few parameters: their columns
+    assert dense.bytes > work.bytes == 0
 
 
 def test_peaks():
