@@ -66,10 +66,14 @@ def activation_block(
             block.gap = gauss_newton_gap(block.matvec(v), expected)
             block.compressed.products, block.spent = 0, block.spent + 1
             limit = tolerance(objective, block.dtype)
-            if block.dropped:  # v has length 1: what the cut alone may change of its product
+            if block.dropped and bool(expected.any()):  # v has length 1: what the cut alone may change of its product
                 limit += min(block.dropped / float(expected.norm()), LARGEST_CUT)
     except (SecondDerivativeError, TooLargeError, UnsupportedError) as reason:
         return str(reason)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        return "its matrices do not fit into memory"
     if not block.gap <= limit:
         return (
             f"a product through its output is {block.gap:.1e} from double backward (rounding: {limit:.1e}): the loss "
@@ -87,7 +91,10 @@ def _built(
     axes = _units(first, parts[0])
     rows = sum(math.prod(part.lead) for part in parts)
     _require(inputs_bytes(rows, site.inputs, first.dtype.itemsize), memory, "its inputs need")
-    found = span(torch.cat([part.rows for part in parts]), resolution=resolution)
+    inputs = torch.cat([part.rows for part in parts])
+    if not bool(torch.isfinite(inputs).all()):
+        raise UnsupportedError("its inputs are not all finite")
+    found = span(inputs, resolution=resolution)
     obstacle = "its examples couple"
     if axes is not None:
         shapes = [part.order(axes).shape for part in parts]

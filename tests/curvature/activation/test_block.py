@@ -279,3 +279,21 @@ def test_flops_of_a_product_are_as_stated(positions):
         block.compressed.matmat(torch.ones(block.rank, 5, dtype=torch.float64))
     assert counter.get_total_flops() == 5 * cost.product_flops
     assert (cost.size, cost.build_products) == (block.rank, block.products - (2 if positions == 1 else 3))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_blocks_on_a_gpu_are_those_of_the_processor():
+    net, batches = mlp(nn.Tanh, sizes=(24, 7, 3)), [low_rank()]
+    blocks = []
+    for device in ("cpu", "cuda"):
+        replica = Replica(net, nn.CrossEntropyLoss(), freeze(batches), dtype=torch.float64, device=device)
+        block = activation_block(replica, find_layer(replica.layers, "0"), products=None)
+        assert isinstance(block, ActivationBlock), block
+        assert block.device.type == device
+        blocks.append(matrix_of_columns(block).cpu())
+    assert relative(blocks[1], blocks[0]) <= EXACT
+
+
+def matrix_of_columns(block):
+    return block.matmat(torch.eye(block.size, dtype=block.dtype, device=block.device))

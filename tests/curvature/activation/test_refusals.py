@@ -5,7 +5,7 @@ import torch
 from curvature.objectives import NetObjective, classes, mlp
 from torch import nn
 
-from lhexplore.curvature.activation import activation_block
+from lhexplore.curvature.activation import activation_block, build
 from lhexplore.curvature.batches import freeze
 from lhexplore.curvature.layers import find_layer
 from lhexplore.curvature.replica import Replica
@@ -60,7 +60,20 @@ def grouped():
     return nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Conv1d(2, 4, 2, groups=2), nn.Flatten(), nn.Linear(8, 3))
 
 
+class Masked(nn.Module):
+    """Feeds a layer with NaN whose outputs are then replaced."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(6, 3)
+
+    def forward(self, x):
+        bad = torch.arange(len(x)) % 2 == 0
+        return self.a(x.masked_fill(bad[:, None], torch.nan)).masked_fill(bad[:, None], 0.0)
+
+
 REFUSED = {
+    "not finite": (Masked, "a", "not all finite"),
     "called twice": (Twice, "a", "called 2 times"),
     "never called": (ByWeight, "a", "not called"),
     "quadratic in its weight": (doubled, "0", "another way"),
@@ -101,6 +114,21 @@ def test_what_does_not_fit_is_said_with_its_bytes(memory, words):
     assert isinstance(reason, str)
     assert words in reason
     assert f"{memory:,}" in reason
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+def test_memory_that_runs_out_is_a_reason_and_other_errors_are_not(error, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(build, "fill", fail)
+    objective = NetObjective(mlp(nn.Tanh), classes(), nn.CrossEntropyLoss())
+    reason = activation_block(objective, objective.block("0."), products=None)
+    assert isinstance(reason, str)
+    assert "memory" in reason
+    error = RuntimeError("something else")
+    with pytest.raises(RuntimeError, match="something else"):
+        activation_block(objective, objective.block("0."), products=None)
 
 
 def test_matrices_are_computed_only_where_they_pay():
