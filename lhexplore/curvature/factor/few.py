@@ -78,7 +78,7 @@ class Pass:
             for name, mine in self._vectors.items()
         }
 
-    def pull(self, cotangent: Tensor) -> dict[str, Float[Tensor, " n"]]:
+    def pull(self, cotangent: Tensor) -> dict[str, Float[Tensor, " _"]]:
         """The gradients of outputs · cotangent, by layer; costs a backward pass."""
         return self._joined(self._pull(cotangent))
 
@@ -89,7 +89,7 @@ class Pass:
         found = torch.autograd.grad(self.outputs, leaves, cotangent, retain_graph=True, allow_unused=True)
         return dict(zip(self._leaves, found, strict=True))
 
-    def _joined(self, found: dict[int, Tensor | None]) -> dict[str, Float[Tensor, " n"]]:
+    def _joined(self, found: dict[int, Tensor | None]) -> dict[str, Float[Tensor, " _"]]:
         return {
             name: mine.join([found[self._key(group)] for group in mine.names.values()], ())
             for name, mine in self._vectors.items()

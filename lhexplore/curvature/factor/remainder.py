@@ -28,7 +28,7 @@ from ..replica import Replica
 from ..trees import tree_map
 
 _PACKAGE = __name__.rsplit(".", 2)[0]
-Directions = Mapping[str, Float[Tensor, "probes n"]]  # by layer
+Directions = Mapping[str, Float[Tensor, "_ _"]]  # by layer, one row per probe
 SAME = {torch.float64: 1e-8, torch.float32: 3e-4}  # √ε: gradients that agree so far are those of one function
 
 # Operations that are linear, piecewise linear, or curved wherever one looks: what some examples show holds for all.
@@ -72,8 +72,8 @@ def together(
     directions: Directions,
     *,
     slope: Tensor,
-    gradients: Mapping[str, Float[Tensor, " n"]],
-) -> dict[str, Float[Tensor, "probes n"]]:
+    gradients: Mapping[str, Float[Tensor, " _"]],
+) -> dict[str, Float[Tensor, "_ _"]]:
     """Multiply the joint second derivative on micro-batch ``i`` with all directions at once.
 
     Costs two forward passes, a gradient, and a second backward pass per probe, whatever the number of layers.
@@ -152,7 +152,7 @@ class _Gradient:
     def of(self, vectors: _Vectors) -> Tensor:
         return vectors.join([self._found[id(leaf)] for leaf in vectors.leaves], ())
 
-    def rows(self, vectors: Mapping[str, _Vectors], directions: Directions) -> dict[str, Float[Tensor, "probes n"]]:
+    def rows(self, vectors: Mapping[str, _Vectors], directions: Directions) -> dict[str, Float[Tensor, "_ _"]]:
         """Rows of the second derivative between these layers, times their directions."""
         leaves = [leaf for mine in vectors.values() for leaf in mine.leaves]
         probes = [[mine.split(v) for v in directions[name]] for name, mine in vectors.items()]
