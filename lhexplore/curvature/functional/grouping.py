@@ -176,7 +176,7 @@ def _what_else(trace: Trace, value: Value) -> str:
     if not users:
         return "no activation: nothing in the model is seen to take its output"
     named = ", ".join(users[:3]) + (" …" if len(users) > 3 else "")
-    return f"no activation: {named} is no elementwise activation of this output alone"
+    return f"no activation: its output goes into {named}, and no elementwise function takes it alone"
 
 
 def _is_fixed_norm(replica: "Replica", call: Call, value: Value) -> bool:

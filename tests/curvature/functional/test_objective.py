@@ -32,6 +32,8 @@ from lhexplore.errors import LossError, NotFiniteError, SecondDerivativeError, S
 EXACT = 1e-12  # float64, relative to the matrix: two ways of adding up a few hundred terms
 TINY = 1e-14  # what is zero in exact arithmetic
 SINGLE = 1e-5  # float32
+STEP = 1e-6  # of central differences in float64: rounding / step and step² are both far below DIFFERENCE
+DIFFERENCE = 1e-6
 
 
 def matrix(replica, name, functional, grouping=None, *, curvature=LayerHessian):
@@ -483,3 +485,47 @@ def test_micro_batches_without_a_call_of_the_layer_are_refused():
     grouping = Grouping("large")
     with pytest.raises(UnsupportedError, match="not called on micro-batch 1"):
         local_objective(replica, layer, "half_square", grouping)
+
+
+def test_every_layer_of_unusual_networks_agrees_with_differences_of_its_gradient():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(6, 1))
+            self.conv, self.norm = nn.Conv1d(5, 6, 3, padding=1), nn.GroupNorm(2, 6)
+            self.down, self.up = nn.Linear(6, 2), nn.Linear(2, 6)
+            self.rnn, self.head = nn.GRU(8, 4, batch_first=True), nn.Linear(10, 3)
+
+        def forward(self, x):
+            y = F.relu6(self.norm(self.conv(x)) * self.scale)
+            gate = torch.sigmoid(self.up(F.hardswish(self.down(y.mean(2)))))
+            return self.head(torch.cat([(y * gate[:, :, None]).mean(2), self.rnn(x)[0][:, -1]], 1))
+
+    def chain():
+        weighted = nn.utils.parametrizations.weight_norm(nn.Linear(8, 4))
+        return nn.Sequential(weighted, nn.Tanh(), nn.ConvTranspose1d(5, 2, 2), nn.ELU(), nn.Flatten(), nn.Linear(10, 3))
+
+    generator = torch.Generator().manual_seed(0)
+    for model in (seeded(Gated).double(), seeded(chain).double()):
+        replica = replica_of(model, data((5, 8), examples=4, cuts=(3,)))
+        found = groups(replica, replica.layers)
+        assert all(grouping.reason == "" for grouping in found.values())
+        for layer in replica.layers:
+            objective = local_objective(replica, layer, "half_square", found[layer.name])
+            leaves = [objective.tensors[name].clone() for name in layer.parameters]
+            v = [torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype) for leaf in leaves]
+            op = LayerHessian(objective, layer)
+            hv = op.matvec(torch.cat([part.reshape(-1) for part in v]))
+            slope = (gradient(objective, layer, leaves, v, STEP) - gradient(objective, layer, leaves, v, -STEP)) / (
+                2 * STEP
+            )
+            assert gap(hv, slope) <= DIFFERENCE, layer.name
+
+
+def gradient(objective, layer, leaves, v, step):
+    """The gradient of an objective some way along v."""
+    at = [(leaf + step * part).requires_grad_() for leaf, part in zip(leaves, v, strict=True)]
+    override = dict(zip(layer.parameters, at, strict=True))
+    with objective.guard():
+        value = sum(objective.batch_loss(i, override) for i in range(objective.count))
+        return torch.cat([part.reshape(-1) for part in torch.autograd.grad(value, at)])
