@@ -1,0 +1,116 @@
+"""Gram matrices of a factor M in pieces of bounded size: M Mᵀ over columns, MᵀM over rows, and their eigenvalues.
+
+Only the upper blocks of a Gram matrix are computed; the rest is their mirror image.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import lcm, prod
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from .parts import Part
+from .rows import Scratch
+
+BLOCKS = 4  # of rows: five eighths of the work of a full product, and still products of a good size
+SMALL = 256  # rows up to which blocks would only cost calls
+ROUNDING = 10  # epsilons by which one entry of a factor may be off, relative to its row
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solved:
+    """Eigenvalues of a Gram matrix, ascending, with a bound of their rounding, its trace and its Frobenius norm."""
+
+    eigenvalues: Float[ndarray, " k"]
+    residual: float
+    trace: float
+    frobenius: float
+
+
+def add_product(total: Float[Tensor, "n n"], left: Float[Tensor, "n k"], *, fresh: bool) -> None:
+    """Add the upper blocks of ``left leftᵀ``, or write them over what is there."""
+    for span in _blocks(len(total)):
+        into = total[span, span.start :]
+        torch.addmm(into, left[span], left[span.start :].T, beta=int(not fresh), out=into)
+
+
+def rows_gram(parts: Sequence[Part], total: Float[Tensor, "rows rows"], scratch: Scratch, *, chunk: int) -> None:
+    """Write M Mᵀ of one tensor, M being its rows in all micro-batches.
+
+    Args:
+        parts: one per micro-batch.
+        total: where to; only the upper blocks are written.
+        scratch: for the columns that are multiplied.
+        chunk: bytes of columns at a time.
+    """
+    if all(part.outer for part in parts):
+        return _outer_gram(parts, total)
+    if len(parts) == 1 and parts[0].rows is not None:
+        return add_product(total, parts[0].matrix(scratch), fresh=True)
+    shape = parts[0].shape
+    size, width = shape[0], prod(shape[1:])
+    grain = lcm(*(part.grain for part in parts))
+    step = max(1, chunk // (len(total) * width * total.element_size() * grain)) * grain
+    for first in range(0, size, step):
+        cut = slice(first, min(first + step, size))
+        columns = scratch.take("columns", (len(total), (cut.stop - first) * width), total)
+        for part, rows in zip(parts, torch.split(columns, [part.count for part in parts]), strict=True):
+            shaped = (part.examples, part.passes, cut.stop - first, *shape[1:])
+            part.write(rows.view(shaped), slice(None), cut, scratch)
+        add_product(total, columns, fresh=first == 0)
+    return None
+
+
+def _outer_gram(parts: Sequence[Part], total: Float[Tensor, "rows rows"]) -> None:
+    """Rows are outer products g xᵀ, so their products are (g·g')(x·x'): the rows themselves are never formed."""
+    uses = [part.uses[0] for part in parts]
+    g = torch.cat([torch.stack(use.gradients, 1).flatten(0, 1) for use in uses])
+    x = torch.cat([use.call.x for use in uses])
+    examples = torch.cat([torch.full((part.examples,), part.passes) for part in parts]).to(x.device)
+    of_row = torch.repeat_interleave(torch.arange(len(x), device=x.device), examples)
+    inputs = x @ x.T
+    for span in _blocks(len(total)):
+        into = total[span, span.start :]
+        torch.mm(g[span], g[span.start :].T, out=into)
+        into *= inputs[of_row[span]][:, of_row[span.start :]]
+
+
+def add_columns_gram(
+    parts: Sequence[Part], total: Float[Tensor, "n n"], scratch: Scratch, *, chunk: int, fresh: bool
+) -> None:
+    """Add MᵀM of one micro-batch, M having one part per tensor."""
+    examples, passes = parts[0].examples, parts[0].passes
+    each = passes * len(total) * total.element_size()
+    step = max(1, chunk // max(each, 1))
+    sizes = [part.size for part in parts]
+    for first in range(0, examples, step):
+        cut = slice(first, min(first + step, examples))
+        n = cut.stop - first
+        rows = scratch.take("columns", (n * passes, len(total)), total)
+        for part, into in zip(parts, torch.split(rows, sizes, 1), strict=True):
+            shaped = scratch.take("part", (n, passes, *part.shape), total)
+            part.write(shaped, cut, slice(0, part.shape[0]), scratch)
+            into.copy_(shaped.view(n * passes, -1))
+        add_product(total, rows.T, fresh=fresh and first == 0)
+
+
+def solve(total: Float[Tensor, "n n"]) -> Solved:
+    """Eigenvalues in float64 from the upper blocks; what rounding brought below zero is zero."""
+    if not len(total):
+        return Solved(np.empty(0), 0.0, 0.0, 0.0)
+    wide = total.to("cpu", torch.float64)
+    diagonal = wide.diagonal()
+    frobenius = (2 * wide.triu(1).square().sum() + diagonal.square().sum()).sqrt()
+    values = torch.linalg.eigvalsh(wide, UPLO="U").clamp_(min=0)
+    epsilon = torch.finfo(total.dtype).eps
+    residual = float(values[-1]) * epsilon * (ROUNDING + len(values) ** 0.5)
+    return Solved(values.numpy(), residual, float(diagonal.sum()), float(frobenius))
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    step = size if size <= SMALL else -(-size // BLOCKS)
+    return (slice(first, min(first + step, size)) for first in range(0, size, step))
