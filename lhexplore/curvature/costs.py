@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import SettingError
-from .lanczos import PASSES
+from .bases import PASSES
 from .operators import GRAPH_BYTES
 from .planner import BATCHED_COLUMN, DENSE_COPIES, Choice
 

@@ -11,108 +11,132 @@ from numpy import ndarray
 from torch import Tensor
 
 from ..spectrum import Step
+from .batching import Batching
 from .hutchinson import Sample, sample, symmetry_defect, trace_estimate
-from .lanczos import Quadrature, lanczos, require_finite, start_vector
+from .lanczos import Quadrature, Runs, require_finite, start_vector
+from .memory import free_bytes
 from .operators import LayerGGN, LayerHessian
-from .planner import CHECKS, START_VECTORS, Choice
+from .planner import CHECKS, LARGEST_CHUNK, START_VECTORS, Choice, lanczos_bytes, runs_together
 from .request import Progress, Request, defect_notes, definite, zeros
 from .zero_band import zero_band
 
-SHOW_EVERY = 10  # products between two better values
+SHOW_FIRST = 5  # steps after which there is a first value
+SHOW_EVERY = 10  # steps between two better values
+DEVICE_SHARE = 2  # of an accelerator's free memory, bases may take one in so many parts
 CONVERGED = 1e-3  # residual of an end, relative to |λ|max, up to which it is called converged
 
 
 @dataclass(slots=True)
-class _Runs:
+class _Told:
     """What the start vectors of one block have told so far."""
 
-    size: int
-    epsilon: float
+    op: LayerHessian | LayerGGN
     steps: int
-    samples: list[Sample]
-    defect: float
+    samples: list[Sample] = field(default_factory=list)
+    defect: float = 0.0
     psd: bool = False
     checks: int = 0
     finished: list[Quadrature] = field(default_factory=list)
 
-    def values(self, current: Quadrature | None) -> dict[str, Any]:
-        runs = [*self.finished, current] if current is not None else self.finished
-        nodes = np.concatenate([run.nodes for run in runs])
+    def values(self, under_way: Runs | None = None) -> dict[str, Any]:
+        """The fields of a spectrum, from the finished runs and those under way."""
+        found = [*self.finished, *(under_way.quadratures() if under_way else ())]
+        nodes = np.concatenate([one.nodes for one in found])
         magnitude = float(np.abs(nodes).max())
         trace, stderr = trace_estimate(self.samples, magnitude=magnitude)
+        epsilon = torch.finfo(self.op.dtype).eps
         return {
             "nodes": nodes,
-            "weights": np.concatenate([run.weights for run in runs]) / len(runs),
-            "residuals": np.concatenate([run.residuals for run in runs]),
-            "probe": np.repeat(np.arange(len(runs)), [len(run.nodes) for run in runs]),
+            "weights": np.concatenate([one.weights for one in found]) / len(found),
+            "residuals": np.concatenate([one.residuals for one in found]),
+            "probe": np.repeat(np.arange(len(found)), [len(one.nodes) for one in found]),
             "method": "lanczos",
             "steps": self.steps,
-            "probes": len(runs),
+            "probes": len(found),
             "trace": trace,
             "trace_stderr": stderr,
             "symmetry_defect": self.defect,
-            "zero_band": zero_band(magnitude, self.size, epsilon=self.epsilon, defect=self.defect),
+            "zero_band": zero_band(magnitude, self.op.size, epsilon=epsilon, defect=self.defect),
             "psd": self.psd,
             "checks": self.checks,
         }
 
 
-def estimate_steps(request: Request, op: LayerHessian | LayerGGN, choice: Choice) -> Iterator[Step]:
+def estimate_steps(
+    request: Request,
+    op: LayerHessian | LayerGGN,
+    choice: Choice,
+    *,
+    most: int = LARGEST_CHUNK,
+    host: bool | None = None,
+) -> Iterator[Step]:
     """Stochastic Lanczos quadrature.
 
-    The first products of the first few runs come first: they give the symmetry defect, the comparison with the
-    Gauss-Newton block and a first estimate of the trace (Hutchinson) at no extra product. Later start vectors are
-    drawn when their run begins, so that memory does not grow with their number.
+    The first products come first: they give the symmetry defect, the comparison with the Gauss-Newton block and a first
+    estimate of the trace (Hutchinson) at no extra product. Then all runs go on together, as many as fit into memory at
+    once, so that a value after few steps is already one of all of them.
+
+    Args:
+        request: what was asked for.
+        op: the operator.
+        choice: the plan.
+        most: vectors to multiply at once, at most.
+        host: keep the bases in main memory; None is: where an accelerator has no room for them.
     """
-    progress = Progress(0, choice.products)
-    vectors, products = list[Tensor](), list[Tensor]()
+    progress, told = Progress(0, choice.products), _Told(op, request.steps)
+    kept, products = list[Tensor](), list[Tensor]()
     for i in range(START_VECTORS):
-        vectors.append(start_vector(op, seed=request.seed, name=op.name, index=i))
-        products.append(op.matvec(vectors[-1]))
+        kept.append(start_vector(op, seed=request.seed, name=op.name, index=i))
+        products.append(op.matvec(kept[-1]))
         require_finite(products[-1], op)
         yield progress.step()
-    epsilon, defect = torch.finfo(op.dtype).eps, symmetry_defect(vectors, products)
-    samples = [sample(v, product) for v, product in zip(vectors, products, strict=True)]
-    runs = _Runs(op.size, epsilon, request.steps, samples, defect)
+    told.defect = symmetry_defect(kept, products)
+    told.samples = [sample(v, product) for v, product in zip(kept, products, strict=True)]
     if not any(bool(product.any()) for product in products):
         yield progress.finish(zeros(request, op, choice, f"{len(products)} random vectors were multiplied to zero"))
         return
-    runs.psd, runs.checks = yield from definite(request, vectors[:CHECKS], products[:CHECKS], progress)
-    notes = defect_notes(runs.defect, op.dtype)
+    told.psd, told.checks = yield from definite(request, kept[:CHECKS], products[:CHECKS], progress)
+    notes = defect_notes(told.defect, op.dtype)
     notes += ("One start vector sees a multiple eigenvalue once: multiplicities are not resolved.",)
-    planned = min(request.steps, op.size)
-    for i in range(request.probes):
-        if vectors:
-            start, product = vectors.pop(0), products.pop(0)
-        else:
-            start = start_vector(op, seed=request.seed, name=op.name, index=i)
-            product = op.matvec(start)
-            require_finite(product, op)
-            runs.samples.append(sample(start, product))
-            yield progress.step()
-        last = None
-        for known in lanczos(op, start, steps=planned, product=product):
-            last = known
-            if known.steps == 1:
-                continue  # its product was counted above
-            if known.finished:
-                break
+    planned, itemsize = min(request.steps, op.size), torch.finfo(op.dtype).bits // 8
+    together = runs_together(op.size, planned, request.probes, itemsize, memory=request.memory)
+    if host is None:
+        needed = lanczos_bytes(op.size, planned, itemsize, runs=together)
+        host = op.device.type != "cpu" and needed > free_bytes(op.device) // DEVICE_SHARE
+    batching = Batching(op, most=most)
+    for first in range(0, request.probes, together):
+        indices = range(first, min(first + together, request.probes))
+        starts = torch.stack(
+            [kept[i] if i < len(kept) else start_vector(op, seed=request.seed, name=op.name, index=i) for i in indices]
+        )
+        runs, found = Runs(op, starts, steps=planned, host=host), products[first : indices.stop]
+        fresh = starts[len(found) :]
+        for part in batching.parts(fresh) if len(fresh) else ():
+            found.extend(part)
+            yield progress.step(by=len(part))
+        told.samples += [sample(v, product) for v, product in zip(fresh, found[len(found) - len(fresh) :], strict=True)]
+        runs.advance(torch.stack(found))
+        del starts, fresh, found
+        if indices.stop >= min(START_VECTORS, request.probes):
+            kept.clear()
+            products.clear()
+        progress.total -= (len(indices) - len(runs.running)) * (planned - 1)
+        while runs.running:
+            before, parts = len(runs.running), list[Tensor]()
+            for part in batching.parts(runs.vectors):
+                if parts:
+                    yield progress.step(by=len(parts[-1]))
+                parts.append(part)
+            runs.advance(torch.cat(parts))
+            progress.total -= (before - len(runs.running)) * (planned - runs.steps)
             value = None
-            if known.steps % SHOW_EVERY == 0:
-                value = request.spectrum(op, choice, complete=False, notes=notes, **runs.values(known.quadrature()))
-            yield progress.step(value)
-        assert last is not None  # noqa: S101  # at least one step was planned
-        runs.finished.append(last.quadrature())
-        progress.total -= planned - last.steps
-        values = runs.values(None)
-        if i + 1 < request.probes:
-            yield progress.step(
-                request.spectrum(op, choice, complete=False, notes=notes, **values), by=int(last.steps > 1)
-            )
-        else:
-            progress.done += int(last.steps > 1)
-            notes += _end_notes(values["nodes"], values["residuals"], steps=request.steps, size=op.size)
-            yield progress.finish(request.spectrum(op, choice, notes=notes, **values))
+            if runs.steps == SHOW_FIRST or runs.steps % SHOW_EVERY == 0:
+                value = request.spectrum(op, choice, complete=False, notes=notes, **told.values(runs))
+            yield progress.step(value, by=len(parts[-1]))
+        told.finished += runs.quadratures()
+    values = told.values()
+    notes += _end_notes(values["nodes"], values["residuals"], steps=request.steps, size=op.size)
+    yield progress.finish(request.spectrum(op, choice, notes=notes, **values))
 
 
 def _end_notes(

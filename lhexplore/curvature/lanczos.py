@@ -1,12 +1,13 @@
-"""From products to nodes: Lanczos with full reorthogonalisation, one start vector at a time.
+"""From products to nodes: Lanczos with full reorthogonalisation, any number of runs step by step together.
 
-A run is a generator, one item per product: whoever drives it may stop after any of them and keep what is known.
-Stochastic Lanczos quadrature is nothing but several runs from random signs, pooled by the caller.
+Each run has a recurrence, a basis and an end of its own; together they ask for their products at once, which is where
+batches of them can be cheaper. Whoever drives them may stop after any step and keep what is known. Stochastic Lanczos
+quadrature is nothing but several runs from random signs, pooled by the caller.
 
 Departures from the textbook recurrence, each with its reason:
 
 1. Every new vector is made orthogonal to *all* earlier ones, twice. Without it converged eigenvalues come back as
-   ghosts; one pass leaves errors near √ε (Paige 1976; Parlett, The Symmetric Eigenvalue Problem, section 6.9).
+   ghosts (Paige 1976); one pass leaves errors near √ε (Parlett, The Symmetric Eigenvalue Problem, section 6.9).
 2. Breakdown is judged against the norm of the tridiagonal matrix, never against an absolute number, so that c·H gives
    c times the nodes of H after the same number of steps.
 3. Rounding may carry a run past an invariant subspace (a β of 2e4 ε‖T‖ was seen after the last distinct eigenvalue)
@@ -17,7 +18,7 @@ Departures from the textbook recurrence, each with its reason:
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,12 +27,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from ..errors import NotFiniteError
+from .bases import Bases
 from .operators import SymmetricOperator
 
 BREAKDOWN = 100  # × ε‖T‖: a smaller β is rounding; a thin bulk (1e-4 of λmax wide) stays above 400 ε in float32
 MERGE = 100  # × ε‖T‖: nodes closer than this are one
 FLOOR = 10  # × ε‖T‖: no residual is claimed to be smaller than the rounding of T itself
-PASSES = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,10 +116,67 @@ def start_vector(op: SymmetricOperator, *, seed: int, name: str, index: int) -> 
     return (signs.to(device=op.device, dtype=op.dtype) * 2 - 1) / math.sqrt(op.size)
 
 
-def _orthogonalised(w: Float[Tensor, " n"], basis: Float[Tensor, "k n"]) -> Float[Tensor, " n"]:
-    for _ in range(PASSES):
-        w = w - basis.T @ (basis @ w)
-    return w
+class Runs:
+    """Lanczos runs with one operator from several start vectors, all at the same step until they end.
+
+    A run ends after ``steps``, when its basis is as large as the space, or by breakdown; the others go on.
+
+    Args:
+        op: the operator.
+        starts: the first basis vector of each run, of length 1.
+        steps: how many products per run at most; never more than the size.
+        host: keep the bases in main memory, whatever the device.
+    """
+
+    def __init__(self, op: SymmetricOperator, starts: Float[Tensor, "k n"], *, steps: int, host: bool = False) -> None:
+        self.steps, self._op = 0, op
+        self.known: list[Tridiagonal | None] = [None] * len(starts)
+        self.running = list(range(len(starts)))  # runs that want a product with their row of ``vectors``
+        self.vectors = starts.detach()
+        self._most, self._epsilon = min(steps, op.size), torch.finfo(op.dtype).eps
+        self._bases = Bases(len(starts), self._most, op.size, dtype=op.dtype, device=op.device, host=host)
+        self._diagonal = np.empty((len(starts), self._most))
+        self._off_diagonal = np.empty((len(starts), self._most))
+        self._before: Tensor | None = None
+
+    def advance(self, products: Float[Tensor, "a n"]) -> None:
+        """Go one step further with the products of ``vectors``.
+
+        Raises:
+            NotFiniteError: a product holds NaN or infinity.
+        """
+        require_finite(products, self._op)
+        at, running, v = self.steps, self.running, self.vectors
+        self._bases.append(at, running, v)
+        alpha = dots(v, products)
+        w = products - _column(alpha, v) * v
+        if self._before is not None:
+            w = w - _column(self._off_diagonal[running, at - 1], v) * self._before
+        w = self._bases.orthogonalised(w, running, at + 1)
+        beta = dots(w, w) ** 0.5
+        self._diagonal[running, at], self._off_diagonal[running, at] = alpha, beta
+        self.steps = at + 1
+        for run in running:
+            self.known[run] = self._tridiagonal(run)
+        on = [i for i, run in enumerate(running) if not self._known(run).finished]
+        self.running = [running[i] for i in on]
+        if len(on) < len(running):
+            v, w, beta = v[on], w[on], beta[on]
+        self._before, self.vectors = v, w / _column(beta, w)
+
+    def quadratures(self) -> list["Quadrature"]:
+        """What each run knows so far; costs no product."""
+        return [known.quadrature() for known in self.known if known is not None]
+
+    def _tridiagonal(self, run: int) -> "Tridiagonal":
+        diagonal, off_diagonal = (t[run, : self.steps].copy() for t in (self._diagonal, self._off_diagonal))
+        known = Tridiagonal(diagonal, off_diagonal, self._epsilon, finished=self.steps == self._most)
+        return replace(known, finished=known.finished or known.broken_down)
+
+    def _known(self, run: int) -> "Tridiagonal":
+        known = self.known[run]
+        assert known is not None  # noqa: S101  # every run is known after its first step
+        return known
 
 
 def lanczos(
@@ -139,29 +197,23 @@ def lanczos(
     Raises:
         NotFiniteError: a product held NaN or infinity.
     """
-    steps = min(steps, op.size)
-    epsilon = torch.finfo(op.dtype).eps
-    basis = torch.empty((steps, op.size), dtype=op.dtype, device=op.device)
-    diagonal, off_diagonal = np.empty(steps), np.empty(steps)
-    v, beta = start.detach(), 0.0
-    for k in range(steps):
-        basis[k] = v
-        w = op.matvec(v) if k or product is None else product
-        require_finite(w, op)
-        alpha = dot(v, w)
-        w = w - alpha * v
-        if k:
-            w = w - beta * basis[k - 1]
-        w = _orthogonalised(w, basis[: k + 1])
-        beta = dot(w, w) ** 0.5
-        diagonal[k], off_diagonal[k] = alpha, beta
-        known = Tridiagonal(diagonal[: k + 1].copy(), off_diagonal[: k + 1].copy(), epsilon, finished=k + 1 == steps)
-        if known.broken_down and not known.finished:
-            known = Tridiagonal(known.diagonal, known.off_diagonal, epsilon, finished=True)
-        yield known
-        if known.finished:
-            return
-        v = w / beta
+    runs = Runs(op, start.unsqueeze(0), steps=steps)
+    while runs.running:
+        known = product if product is not None else op.matvec(runs.vectors[0])
+        runs.advance(known.unsqueeze(0))
+        product = None
+        yield runs._known(0)
+
+
+def dots(a: Float[Tensor, "k n"], b: Float[Tensor, "k n"]) -> Float[ndarray, " k"]:
+    """Multiply and sum row by row in float64."""
+    if a.device.type == "cuda":  # one transfer instead of one per row
+        return np.array(torch.linalg.vecdot(a.to(torch.float64), b.to(torch.float64)).tolist())
+    return np.array([dot(x, y) for x, y in zip(a, b, strict=True)])
+
+
+def _column(values: Float[ndarray, " a"], like: Float[Tensor, "a n"]) -> Float[Tensor, "a 1"]:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).unsqueeze(1)
 
 
 def dot(a: Float[Tensor, " n"], b: Float[Tensor, " n"]) -> float:

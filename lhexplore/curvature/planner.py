@@ -94,7 +94,8 @@ def choose(
                 return choice
     full = Choice("dense", "", size + checks, dense_bytes(size))
     products = _lanczos_products(size, steps, probes) + checks
-    krylov = Choice("lanczos", "", products, lanczos_bytes(size, steps, itemsize))
+    together = runs_together(size, steps, probes, itemsize, memory=memory)
+    krylov = Choice("lanczos", "", products, lanczos_bytes(size, steps, itemsize, runs=together))
     if method == "dense":
         if full.bytes > memory:
             raise TooLargeError(
@@ -156,12 +157,19 @@ def dense_bytes(size: int) -> int:
     return DENSE_COPIES * 8 * size**2
 
 
-def lanczos_bytes(size: int, steps: int, itemsize: int) -> int:
-    """Memory at its peak: one run's basis, the kept start vectors with their products, and what one step works with.
+def lanczos_bytes(size: int, steps: int, itemsize: int, *, runs: int = 1) -> int:
+    """Memory at its peak: the bases of ``runs`` runs, what one step works with, and the first start vectors.
 
-    It does not grow with the probes: only the first start vectors are kept, for the symmetry check.
+    Of these only the ones for the symmetry check are kept, with their products.
     """
-    return (min(steps, size) + KEPT) * size * itemsize
+    return (runs * (min(steps, size) + WORKING_VECTORS) + 2 * START_VECTORS) * size * itemsize
+
+
+def runs_together(size: int, steps: int, probes: int, itemsize: int, *, memory: int) -> int:
+    """How many runs fit into memory at once, up to ``probes``: at least one, fit or not."""
+    one = lanczos_bytes(size, steps, itemsize)
+    more = lanczos_bytes(size, steps, itemsize, runs=2) - one
+    return max(1, min(probes, 1 + (memory - one) // more))
 
 
 def chunk_size(size: int, *, graph_bytes: int, budget: int = CHUNK_BYTES) -> int:
