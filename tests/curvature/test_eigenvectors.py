@@ -348,3 +348,15 @@ def test_against_arpack(largest, which):
     pairs = last(MatrixOperator(matrix), 3, largest=largest)
     np.testing.assert_allclose(np.sort(pairs.values), np.sort(values), atol=1e-9)
     assert sine(pairs.vectors, vectors.T) <= SAME_SPACE
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["outliers on both sides", "threefold and fourfold"])
+def test_pairs_on_a_gpu_are_those_of_the_processor(name):
+    matrix = rotated(SPECTRA[name])
+    here, there = (last(MatrixOperator(matrix.to(device)), 3) for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(there.values, here.values, atol=1e-12)
+    np.testing.assert_allclose(from_rows(matrix.cuda(), 3).values, from_rows(matrix, 3).values, atol=1e-12)
+    if name == "outliers on both sides":  # three vectors of a fourfold value may be any
+        assert sine(there.vectors, here.vectors) <= SAME_SPACE

@@ -390,3 +390,15 @@ def test_no_gauss_newton_where_the_loss_is_only_a_number():
     objective, layers, _ = quadratic(torch.eye(4).double(), (2, 2))
     with pytest.raises(UnsupportedError):
         next(layer_traces(objective, layers, curvature="ggn"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_signs_and_traces_on_a_gpu_are_those_of_the_processor():
+    found = []
+    for device in ("cpu", "cuda"):
+        replica = Replica(mlp(), nn.CrossEntropyLoss(), freeze(classes()[0]), dtype=torch.float64, device=device)
+        found.append(last(replica, replica.layers, probes=3))
+    for one, other in zip(found[0].layers, found[1].layers, strict=True):
+        assert other.value == pytest.approx(one.value, rel=1e-10)
+        assert other.stderr == pytest.approx(one.stderr, rel=1e-10)
