@@ -3,6 +3,7 @@
 Only the upper blocks of a Gram matrix are computed; the rest is their mirror image.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import lcm, prod
@@ -23,7 +24,10 @@ ROUNDING = 10  # epsilons by which one entry of a factor may be off, relative to
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solved:
-    """Eigenvalues of a Gram matrix, ascending, with a bound of their rounding, its trace and its Frobenius norm."""
+    """Eigenvalues of a Gram matrix, ascending, with a bound of their rounding, its trace and its Frobenius norm.
+
+    All are NaN where the matrix is not finite.
+    """
 
     eigenvalues: Float[ndarray, " k"]
     residual: float
@@ -47,6 +51,8 @@ def rows_gram(parts: Sequence[Part], total: Float[Tensor, "rows rows"], scratch:
         scratch: for the columns that are multiplied.
         chunk: bytes of columns at a time.
     """
+    if not len(total):
+        return None
     if all(part.outer for part in parts):
         return _outer_gram(parts, total)
     if len(parts) == 1 and parts[0].rows is not None:
@@ -105,6 +111,8 @@ def solve(total: Float[Tensor, "n n"]) -> Solved:
     wide = total.to("cpu", torch.float64)
     diagonal = wide.diagonal()
     frobenius = (2 * wide.triu(1).square().sum() + diagonal.square().sum()).sqrt()
+    if not bool(frobenius.isfinite()):
+        return Solved(np.full(len(wide), math.nan), math.nan, math.nan, math.nan)
     values = torch.linalg.eigvalsh(wide, UPLO="U").clamp_(min=0)
     epsilon = torch.finfo(total.dtype).eps
     residual = float(values[-1]) * epsilon * (ROUNDING + len(values) ** 0.5)

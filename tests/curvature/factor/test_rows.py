@@ -143,7 +143,7 @@ def test_other_losses(criterion):
     assert error(model, [(x, y)], loss) < EXACT
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     axes=st.integers(1, 3),
     groups=st.integers(1, 3),
@@ -178,7 +178,8 @@ def test_convolutions_of_any_shape(axes, groups, into, out, data, transposed, bi
         **further,
     )
     x = normal(3, groups * into, *size)
-    assert error(settled(Head(make, x)), batches_of(x)) < EXACT
+    # Squared errors: the usual Λ of a confident softmax, with which the truth is computed, has lost its digits.
+    assert error(settled(Head(make, x)), [(x, normal(3, CLASSES, seed=2))], nn.MSELoss()) < EXACT
 
 
 # ---- modules that are used in unusual ways
