@@ -29,6 +29,7 @@ lint: .venv/.installed-dev
 
 bench: .venv-bench/.installed .venv/.installed-test
 	.venv-bench/bin/python benchmarks/peers/run.py
+	.venv-bench/bin/python benchmarks/limits.py --write
 	.venv-bench/bin/python benchmarks/linear.py
 	.venv/bin/python benchmarks/imports.py
 	.venv/bin/python benchmarks/memory.py

@@ -49,6 +49,7 @@ class Answer:
     seconds: float = 0.0  # likewise
     measured: str = ""  # what was really run, where seconds are extrapolated; empty where everything was
     notes: list[str] = field(default_factory=list)
+    how: dict[str, tuple[str, float]] = field(default_factory=dict)  # layer -> method, products; where the tool tells
 
 
 class Cannot(Exception):

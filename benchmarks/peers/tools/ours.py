@@ -1,6 +1,7 @@
 """lhexplore, through the calls of its users."""
 
 import time
+from collections import Counter
 
 import torch
 from problem import Problem
@@ -32,7 +33,7 @@ class Adapter(Tool):
 
     def all_layers(self) -> Answer:
         began = time.perf_counter()
-        answer, methods = Answer(), {}
+        answer = Answer()
         with self._session() as session:
             session.compute(progress=False)
             answer.seconds = time.perf_counter() - began
@@ -44,8 +45,9 @@ class Adapter(Tool):
                 answer.spectra[layer] = (found.nodes, found.weights)
                 answer.traces[layer] = found.trace
                 answer.products += found.products
-                methods[found.method] = methods.get(found.method, 0) + 1
-        answer.notes.append(", ".join(f"{count} × {method}" for method, count in sorted(methods.items())))
+                answer.how[layer] = (found.method, found.products)
+        counts = Counter(method for method, _ in answer.how.values())
+        answer.notes.append(", ".join(f"{count} × {method}" for method, count in sorted(counts.items())))
         return answer
 
     def one_layer(self) -> Answer:
