@@ -1,7 +1,7 @@
 """How the cost grows with samples, layers and snapshots: `python benchmarks/linear.py [--quick]`.
 
 Each sweep doubles one thing and keeps the rest, on the exact way (`Session.compute` of a ReLU network) and on the
-estimating one (Lanczos on a tanh network). Prints the times and the exponent of the growth, and writes
+estimating one (Lanczos on smooth ones). Prints the times and the exponent of the growth, and writes
 benchmarks/results/linear.json and the picture. lhexplore only.
 """
 
@@ -23,7 +23,7 @@ from models import build
 import lhexplore as lh
 
 RESULTS = Path(__file__).parent / "results" / "linear.json"
-EXACT, ESTIMATE = "exact, ReLU", "Lanczos, tanh"
+EXACT, ESTIMATE = "exact, ReLU", "Lanczos, smooth"
 COLOURS = {EXACT: "#D55E00", ESTIMATE: "#0072B2"}
 MARKERS = {EXACT: "D", ESTIMATE: "o"}
 LIMIT = 1.15  # exponent up to which growth is called linear: single times differ by some per cent
@@ -125,6 +125,7 @@ def draw(found: dict[str, dict[str, dict]], path: Path) -> list[Path]:
             axes.plot(counts, taken, color=COLOURS[kind], marker=MARKERS[kind], linewidth=1.6, label=label)
         ticks = sorted({count for row in rows.values() for count in row["counts"]})
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.set_xlabel(sweep)
         axes.grid(color="#E8E8E8", linewidth=0.8)

@@ -62,7 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--task", action="append", choices=list(TASKS), help="only these tasks")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="cpu or cuda; the reference stays on the CPU")
-    parser.add_argument("--budget", type=float, default=30, help="seconds a cell may spend on running in full")
+    parser.add_argument("--budget", type=float, default=20, help="seconds a cell may spend on running in full")
     parser.add_argument("--quick", action="store_true", help="few data, probes and steps: numbers mean nothing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--version", action="store_true", help="only check what is installed")
