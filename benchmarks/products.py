@@ -1,84 +1,104 @@
-"""What one product costs, in gradients of the same loss: `python benchmarks/products.py [--single]`.
+"""What one product with a layer costs, in gradients of the whole network: `python benchmarks/products.py [names]`.
 
-Prints one line per layer of a small convolutional network: building the gradient graph, one product with the Hessian
-and with the Gauss-Newton block, and one column of a batch. Numbers are ratios measured in one process on one thread.
+Prints one line per layer of each network: building the gradient graph, one product with the Hessian and with the
+Gauss-Newton block, one column of a batch where batches are taken, and the arithmetic limit: multiplications of matrix
+products and convolutions in a Hessian product over those of a gradient. A product that did nothing else, at the
+gradient's speed, would cost as much. Everything is measured in one process, so compare ratios.
 """
 
+import argparse
 import statistics
-import sys
 import time
 
 import torch
-from torch import nn
+from models import MODELS, build
+from torch.utils.flop_counter import FlopCounterMode
 
 from lhexplore.curvature.batches import freeze
+from lhexplore.curvature.batching import Batching
 from lhexplore.curvature.layers import whole_network
 from lhexplore.curvature.operators import LayerGGN, LayerHessian
-from lhexplore.curvature.planner import chunk_size
 from lhexplore.curvature.replica import Replica
 
-REPEATS = 9
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def seconds(function):
-    """Median over a few calls, after a first one."""
+def seconds(function, repeats):
+    """Least time of a few calls, after a first one: what else runs on the machine only ever adds to it."""
     function()
     taken = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         started = time.perf_counter()
         function()
         taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+    return min(taken)
 
 
-def network():
-    """3,658 parameters, images of 8 × 8."""
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(8, 16, 3, padding=1),
-        nn.Tanh(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(64, 32),
-        nn.Tanh(),
-        nn.Linear(32, 10),
-    )
+def flops(function):
+    """Multiplications and additions of the matrix products and convolutions in a call."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
 
 
-def main(dtype):
-    """Measure and print."""
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    data = freeze((torch.randn(512, 1, 8, 8), torch.randint(0, 10, (512,))))
-    replica = Replica(network(), nn.CrossEntropyLoss(), data, dtype=dtype, device="cpu", threads=1)
-    everything = {name: tensor.clone().requires_grad_() for name, tensor in replica.tensors.items()}
+def measure(name, *, dtype, threads, repeats):
+    """Measure and print one network; the means of Hessian product and limit come last."""
+    model, (x, y), criterion = build(name)
+    replica = Replica(model, criterion, freeze((x, y)), dtype=dtype, device="cpu", threads=threads)
+    plain, weights = model.to(dtype), [p.requires_grad_() for p in model.parameters()]
+    x = x.to(dtype)
 
     def gradient():
-        with replica.guard():
-            torch.autograd.grad(replica.batch_loss(0, everything), list(everything.values()))
+        torch.autograd.grad(criterion(plain(x), y), weights)
 
-    unit = seconds(gradient)
-    first = replica.layers[0]
-    LayerHessian(replica, first).matvec(torch.ones(first.size, dtype=dtype))  # warm: the first double backward is slow
+    unit, work = seconds(gradient, 3 * repeats), flops(gradient)
     print(
-        f"{dtype}, one gradient of all {sum(t.numel() for t in everything.values()):,} parameters: {1e3 * unit:.2f} ms"
+        f"\n{name}, {dtype}, {len(y)} examples, {threads} threads; one gradient of {len(replica.layers)} layers: ",
+        end="",
     )
-    print(f"{'layer':>14} {'size':>6} {'build':>7} {'Hv':>7} {'Gv':>7} {'column':>7}  chunk  graph")
+    print(f"{1e3 * unit:.1f} ms, {work / 1e9:.2f} GFLOP")
+    print(f"{'layer':>20} {'size':>7} {'build':>7} {'Hv':>7} {'limit':>7} {'Gv':>7} {'column':>7}  chunk  graph")
+    rows = []
     for layer in (*replica.layers, whole_network(replica.layers)):
-        started = time.perf_counter()
         hessian, ggn = LayerHessian(replica, layer), LayerGGN(replica, layer)
         v = torch.randn(hessian.size).to(dtype)
+        started = time.perf_counter()
         hessian.matvec(v)
-        build = time.perf_counter() - started
-        product, other = seconds(lambda op=hessian, v=v: op.matvec(v)), seconds(lambda op=ggn, v=v: op.matvec(v))
-        chunk = chunk_size(hessian.size, graph_bytes=hessian.graph_bytes)
-        columns = torch.randn(hessian.size, chunk).to(dtype)
-        column = seconds(lambda op=hessian, columns=columns: op.matmat(columns)) / chunk
-        ratios = " ".join(f"{value / unit:7.2f}" for value in (build - product, product, other, column))
-        print(f"{layer.name:>14} {layer.size:6} {ratios} {chunk:6} {hessian.graph_bytes / 2**20:5.1f} MiB")
+        first = time.perf_counter() - started
+        product, other = (seconds(lambda op=op, v=v: op.matvec(v), repeats) for op in (hessian, ggn))
+        limit = flops(lambda op=hessian, v=v: op.matvec(v)) / work
+        chunk = Batching(hessian).chunk
+        columns = torch.randn(hessian.size, min(chunk, hessian.size)).to(dtype)
+        column = seconds(lambda op=hessian, columns=columns: op.matmat(columns), repeats) / columns.shape[1]
+        ratios = [
+            max(first - product, 0) / unit,
+            product / unit,
+            limit,
+            other / unit,
+            column / unit if chunk > 1 else 0,
+        ]
+        text = " ".join(f"{value:7.3f}" if value else "      –" for value in ratios)
+        print(f"{layer.name:>20} {layer.size:7} {text} {chunk:6} {hessian.graph_bytes / 2**20:5.1f} MiB", flush=True)
+        rows.append(ratios)
+    again = seconds(gradient, 3 * repeats)
+    hv, limit = (statistics.fmean(row[i] for row in rows[:-1]) for i in (1, 2))
+    print(
+        f"mean over the layers: {hv:.3f} gradients a product, limit {limit:.3f}; gradient again: {1e3 * again:.1f} ms"
+    )
+
+
+def main():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(MODELS), help="networks (default: all)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    for name in chosen.names:
+        measure(name, dtype=DTYPES[chosen.dtype], threads=chosen.threads, repeats=chosen.repeats)
 
 
 if __name__ == "__main__":
-    main(torch.float32 if "--single" in sys.argv else torch.float64)
+    main()
