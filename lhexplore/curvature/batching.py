@@ -21,6 +21,13 @@ FEWEST = 4  # batches of two or three vectors were slower than single ones on ev
 SHARE = 4  # of free device memory, one in so many parts may hold the activations of a batch
 
 
+def suitable(op: SymmetricOperator, *, most: int = LARGEST_CHUNK) -> int:
+    """How many vectors to multiply at once, by the size of the gradient graph; 1 where batches do not pay."""
+    budget = CHUNK_BYTES if op.device.type == "cpu" else max(CHUNK_BYTES, free_bytes(op.device) // SHARE)
+    chunk = min(most, chunk_size(op.size, graph_bytes=getattr(op, "graph_bytes", 1), budget=budget))
+    return chunk if chunk >= min(FEWEST, op.size) else 1
+
+
 class Batching:
     """Multiplies rows of vectors in parts of a size that suits the operator and its device.
 
@@ -38,12 +45,9 @@ class Batching:
         timed: bool | None = None,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
-        on_cpu = op.device.type == "cpu"
-        budget = CHUNK_BYTES if on_cpu else max(CHUNK_BYTES, free_bytes(op.device) // SHARE)
-        chunk = min(most, chunk_size(op.size, graph_bytes=getattr(op, "graph_bytes", 1), budget=budget))
-        self.chunk = chunk if chunk >= FEWEST else 1
+        self.chunk = suitable(op, most=most)
         self._op, self._clock, self._single, self._round = op, clock, 0.0, 0
-        self._timed = (not on_cpu if timed is None else timed) and self.chunk > 1
+        self._timed = (op.device.type != "cpu" if timed is None else timed) and self.chunk > 1
 
     def parts(self, vectors: Float[Tensor, "a n"]) -> Iterator[Float[Tensor, "b n"]]:
         """Yield the products with the rows of ``vectors``, in order, some rows at a time."""

@@ -7,19 +7,29 @@ import torch
 from torch import Tensor
 
 from ..spectrum import Step
+from .batching import suitable
 from .dense import columns, eigenvalues
 from .lanczos import start_vector
 from .operators import LayerGGN, LayerHessian
-from .planner import CHECKS, Choice, chunk_size
+from .planner import CHECKS, LARGEST_CHUNK, Choice
 from .request import Progress, Request, defect_notes, definite, zeros
 from .zero_band import zero_band
 
 
-def exact_steps(request: Request, op: LayerHessian | LayerGGN, choice: Choice) -> Iterator[Step]:
-    """Multiply with every unit vector and solve; the last step holds the complete spectrum."""
+def exact_steps(
+    request: Request, op: LayerHessian | LayerGGN, choice: Choice, *, most: int = LARGEST_CHUNK
+) -> Iterator[Step]:
+    """Multiply with every unit vector and solve; the last step holds the complete spectrum.
+
+    Args:
+        request: what was asked for.
+        op: the operator.
+        choice: the plan.
+        most: columns to compute at once, at most.
+    """
     progress = Progress(0, choice.products)
     matrix: Tensor | None = None
-    for done, filled in columns(op, chunk=chunk_size(op.size, graph_bytes=op.graph_bytes)):
+    for done, filled in columns(op, chunk=suitable(op, most=most)):
         matrix = filled
         yield progress.step(by=done - progress.done)
     assert matrix is not None  # noqa: S101  # a block has at least one column

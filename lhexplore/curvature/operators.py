@@ -164,7 +164,7 @@ class _Product:
         self._require(vectors.ndim == 2 and vectors.shape[0] == self.size, tuple(vectors.shape))
         self.products += vectors.shape[1]
         with self._objective.guard():
-            if not self.column_by_column:
+            if not self.column_by_column and vectors.shape[1] > 1:
                 try:
                     return self._multiply(vectors.T.contiguous(), batched=True).T
                 except (SecondDerivativeError, RuntimeError) as error:
