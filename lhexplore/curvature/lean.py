@@ -24,12 +24,25 @@ class Lean(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         stand_in = STAND_INS.get(func)
-        # Inside a functional transform of the model's own, its rules for custom functions would be needed.
-        if stand_in is not None and torch.is_grad_enabled() and torch._C._functorch.peek_interpreter_stack() is None:
+        if stand_in is not None and _plain(args[0] if args else kwargs.get("input")):
             result = stand_in(*args, **kwargs)
             if result is not NotImplemented:
                 return result
         return func(*args, **kwargs)
+
+
+def _plain(tensor: Any) -> bool:
+    """Whether this is an ordinary real tensor, to be differentiated, and outside of the model's own transforms.
+
+    Complex gradients are conjugated, and a functional transform asks for rules that custom functions lack.
+    """
+    return (
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and tensor.is_floating_point()
+        and tensor.layout is torch.strided
+        and torch.is_grad_enabled()
+        and torch._C._functorch.peek_interpreter_stack() is None
+    )
 
 
 class Convolution(torch.autograd.Function):
@@ -238,8 +251,6 @@ STAND_INS: dict[Any, Callable[..., Any]] = {
     F.silu: _smooth(SILU),
     torch.tanh: _smooth(TANH),
     Tensor.tanh: _smooth(TANH),
-    F.tanh: _smooth(TANH),
     torch.sigmoid: _smooth(SIGMOID),
     Tensor.sigmoid: _smooth(SIGMOID),
-    F.sigmoid: _smooth(SIGMOID),
 }

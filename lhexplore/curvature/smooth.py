@@ -35,7 +35,7 @@ def _silu(x: Float[Tensor, "*s"], y: Float[Tensor, "*s"]) -> Derivatives:
 
 def _gelu(x: Float[Tensor, "*s"], y: Float[Tensor, "*s"]) -> Derivatives:
     density = torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-    return torch.special.ndtr(x) + x * density, density * (2 - x * x)
+    return (1 + torch.erf(x / math.sqrt(2))) / 2 + x * density, density * (2 - x * x)
 
 
 def _gelu_tanh(x: Float[Tensor, "*s"], y: Float[Tensor, "*s"]) -> Derivatives:

@@ -126,6 +126,18 @@ def test_activations_far_out(name, scale):
     assert all(bool(t.isfinite().all()) for t in found)
 
 
+def test_complex_tensors_keep_torchs_operations():
+    x = torch.complex(_x(2, 4, 6), _x(2, 4, 6, seed=1)).requires_grad_()
+    kernel = torch.complex(_x(3, 4, 2, seed=2), _x(3, 4, 2, seed=3))
+
+    def slope():
+        return torch.autograd.grad(F.conv1d(x, kernel).tanh().abs().sum(), x)[0]
+
+    expected = slope()
+    with Lean():
+        assert torch.equal(slope(), expected)
+
+
 def test_in_place_writes_into_its_input():
     x = _x(4).requires_grad_()
     with Lean():
