@@ -104,22 +104,26 @@ class Collector:
         return parts
 
     def _cut(self, budget: int) -> Iterator[tuple[int, int, int]]:
-        """Runs of sections with how many passes to hold at a time, so that what is kept stays within the budget."""
-        first, kept, passing = 0, 0, 0
+        """Runs of sections, and how many passes to hold before rows are formed, so that the budget suffices.
+
+        Shorter runs cost next to nothing. Fewer passes at a time do: only where a single section is too much.
+        """
+        first, filled, together = 0, 0, self.passes
         for number, section in enumerate(self._sections):
             forming = sum(call.bytes for call in section if not self._keeps(call))
             keeping = sum(call.bytes for call in section if self._keeps(call)) * self.passes
             tensors = {name for call in section for name in call.names.values() if name in self._wanted}
             keeping += sum(self.parts[name].bytes for name in tensors)
-            if number > first and kept + keeping + passing + forming > budget:
-                yield first, number, self._together(budget - kept, passing)
-                first, kept, passing = number, 0, 0
-            kept, passing = kept + keeping, passing + forming
+            needed = keeping + forming * self.passes
+            if number > first and filled + needed > budget:
+                yield first, number, together
+                first, filled, together = number, 0, self.passes
+            filled += needed
+            if needed > budget and forming:
+                rounds = -(-forming * self.passes // max(forming, budget - keeping))
+                together = -(-self.passes // rounds)
         if self._sections:
-            yield first, len(self._sections), self._together(budget - kept, passing)
-
-    def _together(self, room: int, passing: int) -> int:
-        return max(1, min(self.passes, room // passing)) if passing else self.passes
+            yield first, len(self._sections), together
 
     def _keeps(self, call: Call) -> bool:
         return any(not self.parts[name].formed for name in call.names.values() if name in self._wanted)

@@ -17,16 +17,16 @@ from torch import Tensor
 from .parts import Part
 from .rows import Scratch
 
-BLOCKS = 4  # of rows: five eighths of the work of a full product, and still products of a good size
-SMALL = 256  # rows up to which blocks would only cost calls
-ROUNDING = 10  # epsilons by which one entry of a factor may be off, relative to its row
+BLOCKS = 4  # of rows, at least: five eighths of the work of a full product, and still products of a good size
+SMALL, LARGE = 256, 576  # rows up to which blocks only cost calls, and from which more blocks save more
+ROUNDING = 10  # epsilons of the largest eigenvalue; what sums over more rows add goes with their root
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solved:
     """Eigenvalues of a Gram matrix, ascending, with a bound of their rounding, its trace and its Frobenius norm.
 
-    All are NaN where the matrix is not finite.
+    The norm is that of the eigenvalues. All are NaN where the matrix is not finite.
     """
 
     eigenvalues: Float[ndarray, " k"]
@@ -105,20 +105,20 @@ def add_columns_gram(
 
 
 def solve(total: Float[Tensor, "n n"]) -> Solved:
-    """Eigenvalues in float64 from the upper blocks; what rounding brought below zero is zero."""
-    if not len(total):
-        return Solved(np.empty(0), 0.0, 0.0, 0.0)
-    wide = total.to("cpu", torch.float64)
-    diagonal = wide.diagonal()
-    frobenius = (2 * wide.triu(1).square().sum() + diagonal.square().sum()).sqrt()
-    if not bool(frobenius.isfinite()):
-        return Solved(np.full(len(wide), math.nan), math.nan, math.nan, math.nan)
-    values = torch.linalg.eigvalsh(wide, UPLO="U").clamp_(min=0)
-    epsilon = torch.finfo(total.dtype).eps
-    residual = float(values[-1]) * epsilon * (ROUNDING + len(values) ** 0.5)
-    return Solved(values.numpy(), residual, float(diagonal.sum()), float(frobenius))
+    """Eigenvalues from the upper blocks, in the arithmetic these were computed in; a negative one is rounding of zero.
+
+    A float32 solver adds less than the products have lost already: together 1 to 13 ε of the largest eigenvalue, for 32
+    to 4,608 rows of trained networks.
+    """
+    trace = float(total.diagonal().double().sum())
+    if not math.isfinite(trace):  # a row that is not finite shows in its square
+        return Solved(np.full(len(total), math.nan), math.nan, math.nan, math.nan)
+    values = torch.linalg.eigvalsh(total, UPLO="U").to("cpu", torch.float64).clamp_(min=0)
+    largest = float(values[-1]) if len(values) else 0.0
+    residual = largest * torch.finfo(total.dtype).eps * (ROUNDING + len(values) ** 0.5)
+    return Solved(values.numpy(), residual, trace, float(values.norm()))
 
 
 def _blocks(size: int) -> Iterator[slice]:
-    step = size if size <= SMALL else -(-size // BLOCKS)
+    step = size if size <= SMALL else min(-(-size // BLOCKS), LARGE)
     return (slice(first, min(first + step, size)) for first in range(0, size, step))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from .taps import Call
 
-CHUNK_BYTES = 8 * 2**20  # patches of so many examples at a time: what is multiplied next should still be in the caches
+CHUNK_BYTES = 10 * 2**20  # patches of so many examples at a time: when multiplied they should still be in the caches
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +47,8 @@ class Use:
         self, out: Float[Tensor, "n r ..."], examples: slice, part: slice, scratch: "Scratch", *, add: bool
     ) -> None:
         """Write the rows of some examples, for ``part`` of the tensor's first axis, or add them to what is there."""
-        gradients = [g[examples] for g in self.gradients]
-        seen = Seen(self.call.module, self.call.x[examples], gradients, self.call.buffers)
+        gradients, key = [g[examples] for g in self.gradients], (self.call, examples.start, examples.stop)
+        seen = Seen(self.call.module, self.call.x[examples], gradients, self.call.buffers, key)
         self.kind.writers[self.attribute](seen, out, part, scratch, add)
 
 
@@ -60,6 +60,7 @@ class Seen:
     x: Tensor
     gradients: list[Tensor]
     buffers: Mapping[str, Tensor]
+    key: tuple[Any, ...]  # which call and which examples
 
 
 class Scratch:
@@ -67,15 +68,27 @@ class Scratch:
 
     def __init__(self) -> None:
         self._held: dict[str, Tensor] = {}
+        self._keys: dict[str, tuple[Any, ...]] = {}
 
     def take(self, purpose: str, shape: Sequence[int], like: Tensor) -> Tensor:
         """A tensor with arbitrary contents, valid until the next call for the same purpose."""
         needed = prod(shape)
         held = self._held.get(purpose)
+        self._keys.pop(purpose, None)
         if held is None or held.numel() < needed:
             self._held.pop(purpose, None)  # before the larger one is made
             held = self._held[purpose] = torch.empty(needed, dtype=like.dtype, device=like.device)
         return held[:needed].view(tuple(shape))
+
+    def once(
+        self, purpose: str, key: tuple[Any, ...], shape: Sequence[int], like: Tensor, fill: Callable[[Tensor], Any]
+    ) -> Tensor:
+        """The same, filled already where it was last taken with the same key and shape."""
+        key = (*key, *shape)
+        if self._keys.get(purpose) != key:
+            fill(self.take(purpose, shape, like))
+            self._keys[purpose] = key
+        return self._held[purpose][: prod(shape)].view(tuple(shape))
 
 
 Writer = Callable[[Seen, Tensor, slice, Scratch, bool], None]
@@ -130,20 +143,19 @@ def _multiply(
     """
     groups, u, p, k = shape
     count, passes = out.shape[:2]
-    each = groups * p * (k + passes * u) * out.element_size()
-    for span in _spans(count, CHUNK_BYTES // max(each, 1)):
+    for span in _spans(count, CHUNK_BYTES // max(1, groups * p * k * out.element_size())):
         n = span.stop - span.start
         stacked = scratch.take("left", (n, groups, passes, u, p), out)
         for c in range(passes):
             stacked[:, :, c].copy_(left(c, span))
         a, b = stacked.view(n * groups, passes * u, p), right(span)
-        if groups == 1:
-            into = out[span].view(n, passes * u, k)
+        into = out[span].view(n, passes, groups, u, k)
+        if groups == 1 and into.is_contiguous():
+            into = into.view(n, passes * u, k)
             torch.baddbmm(into, a, b, beta=int(add), out=into)
             continue
-        product = torch.bmm(a, b, out=scratch.take("grouped", (n * groups, passes * u, k), out))
+        product = torch.bmm(a, b, out=scratch.take("product", (n * groups, passes * u, k), out))
         product = product.view(n, groups, passes, u, k).transpose(1, 2)
-        into = out[span].view(n, passes, groups, u, k)
         into.add_(product) if add else into.copy_(product)
 
 
@@ -165,64 +177,57 @@ def _padding(module: Any) -> list[int]:
     return [side for total in reversed(totals) for side in (total // 2, total - total // 2)]
 
 
-def _windows(module: Any, x: Tensor, groups: int, places: Sequence[int]) -> Tensor:
-    """What the kernel meets at every place, as a view ``[n, groups, channels, *kernel, *places]`` of padded ``x``."""
-    n, channels = x.shape[:2]
+def _patches(module: Any, x: Tensor, out: Tensor) -> None:
+    """Copy what the kernel meets at every place of padded ``x`` to ``out[n, groups, channels, *kernel, *places]``."""
+    mode = getattr(module, "padding_mode", "zeros")
+    x = F.pad(x, _padding(module), mode="constant" if mode == "zeros" else mode).contiguous()
     example, channel, *steps = x.stride()
-    size = (n, groups, channels // groups, *module.kernel_size, *places)
     within = [d * s for d, s in zip(module.dilation, steps, strict=True)]
     between = [d * s for d, s in zip(module.stride, steps, strict=True)]
-    return x.as_strided(size, (example, channel * (channels // groups), channel, *within, *between))
-
-
-def _gathered(windows: Tensor, axes: int, scratch: Scratch) -> Tensor:
-    """Copy windows into ``[n·groups, places, channels·kernel]``, places innermost in memory."""
-    n, groups = windows.shape[:2]
-    rows, places = prod(windows.shape[2:-axes]), prod(windows.shape[-axes:])
-    held = scratch.take("patches", (n * groups, rows, places), windows)
-    held.view(windows.shape).copy_(windows)
-    return held.transpose(1, 2)
+    out.copy_(x.as_strided(out.shape, (example, channel * out.shape[2], channel, *within, *between)))
 
 
 def _conv(use: Seen, out: Tensor, part: slice, scratch: Scratch, add: bool) -> None:
-    module, axes = use.module, use.x.dim() - 2
-    each = _channels_per_group(module)
-    groups = (part.stop - part.start) // each if module.groups > 1 else 1
-    width = use.x.shape[1] // module.groups
-    first = part.start // each if module.groups > 1 else 0
+    module, places = use.module, use.gradients[0].shape[2:]
+    first, groups = _groups(module, part, module.out_channels)
+    width = module.in_channels // module.groups
     x = use.x[:, first * width : (first + groups) * width]
-    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    x = F.pad(x, _padding(module), mode=mode).contiguous()
-    places = use.gradients[0].shape[2:]
-    windows = _windows(module, x, groups, places)
     gs = [g[:, part].reshape(len(g), groups, -1, prod(places)) for g in use.gradients]
-    shape = (groups, gs[0].shape[2], prod(places), width * prod(module.kernel_size))
-    _multiply(out, lambda c, span: gs[c][span], lambda s: _gathered(windows[s], axes, scratch), shape, scratch, add)
+    p, k = prod(places), width * prod(module.kernel_size)
+
+    def right(span: slice) -> Tensor:
+        shape = (span.stop - span.start, groups, width, *module.kernel_size, *places)
+        key = (*use.key, first, span.start)
+        patches = scratch.once("patches", key, shape, out, lambda into: _patches(module, x[span], into))
+        return patches.view(-1, k, p).transpose(1, 2)
+
+    _multiply(out, lambda c, span: gs[c][span], right, (groups, gs[0].shape[2], p, k), scratch, add)
 
 
 def _transposed(use: Seen, out: Tensor, part: slice, scratch: Scratch, add: bool) -> None:
     """Input and gradient change places: the kernel slides over the output."""
-    module, axes, groups = use.module, use.x.dim() - 2, use.module.groups
-    each = module.in_channels // groups
-    if groups > 1:
-        groups = (part.stop - part.start) // each
+    module, n, places = use.module, len(use.x), use.x.shape[2:]
+    first, groups = _groups(module, part, module.in_channels)
     width = module.out_channels // module.groups
-    first = part.start // each if module.groups > 1 else 0
-    n, places = len(use.x), use.x.shape[2:]
-    x = use.x[:, part].reshape(n * groups, -1, prod(places))
-    kernel = width * prod(module.kernel_size)
+    x = use.x[:, part].reshape(n, groups, -1, prod(places))
+    p, k = prod(places), width * prod(module.kernel_size)
     for c, gradient in enumerate(use.gradients):
-        g = F.pad(gradient[:, first * width : (first + groups) * width], _padding(module)).contiguous()
-        windows = _windows(module, g, groups, places)
-        for span in _spans(n, CHUNK_BYTES // max(1, groups * kernel * prod(places) * out.element_size())):
-            rows = torch.bmm(x[span.start * groups : span.stop * groups], _gathered(windows[span], axes, scratch))
+        g = gradient[:, first * width : (first + groups) * width]
+        for span in _spans(n, CHUNK_BYTES // max(1, groups * p * k * out.element_size())):
+            shape = (span.stop - span.start, groups, width, *module.kernel_size, *places)
+            patches = scratch.take("patches", shape, out)
+            _patches(module, g[span], patches)
             into = out[span, c]
-            rows = rows.reshape(into.shape)
+            rows = (x[span] @ patches.view(*shape[:2], k, p).mT).view(into.shape)
             into.add_(rows) if add else into.copy_(rows)
 
 
-def _channels_per_group(module: Any) -> int:
-    return int(module.out_channels // module.groups)
+def _groups(module: Any, part: slice, channels: int) -> tuple[int, int]:
+    """Which groups a part of the kernel's first axis belongs to: the first one, and how many."""
+    if module.groups == 1:
+        return 0, 1
+    each = channels // module.groups
+    return part.start // each, (part.stop - part.start) // each
 
 
 # ---- sums over positions
@@ -292,7 +297,7 @@ def _over_last(module: Any, x: Tensor, y: Tensor) -> bool:
 
 
 def _grain_out(module: Any) -> int:
-    return 1 if module.groups == 1 else _channels_per_group(module)
+    return 1 if module.groups == 1 else int(module.out_channels // module.groups)
 
 
 def _grain_in(module: Any) -> int:

@@ -24,8 +24,8 @@ from .parts import formed_bytes, kept_bytes
 from .rows import Scratch
 from .taps import Recording, record
 
-GRADIENT_BYTES = 64 * 2**20  # gradients kept at a time; going on where the last section ended costs next to nothing
-COLUMN_BYTES = 24 * 2**20  # columns of a factor that are multiplied at a time
+GRADIENT_BYTES = 36 * 2**20  # gradients kept at a time; going on where the last section ended costs next to nothing
+COLUMN_BYTES = 12 * 2**20  # columns of a factor that are multiplied at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
