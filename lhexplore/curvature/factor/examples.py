@@ -13,7 +13,7 @@ from torch import Tensor
 from ...errors import DataError, LhexploreError, UnsupportedError
 from ..operators import translated
 from ..replica import Replica
-from ..trees import cut, tree_map
+from ..trees import cut, first_line, tree_map
 
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4}  # between an example alone and in its batch, of the outputs
 MOST = 32  # examples at a time: enough to keep a processor busy
@@ -95,7 +95,15 @@ class ByExample:
 
     def _alone(self, n: int, into: Mapping[str, Tensor]) -> None:
         leaves = {name: value.detach().requires_grad_() for name, value in self._at.items()}
-        outputs = self._call(leaves, self._piece(n, n + 1))
+        try:
+            outputs = self._call(leaves, self._piece(n, n + 1))
+        except LhexploreError:
+            raise
+        except Exception as error:  # (the model's own code)
+            raise UnsupportedError(
+                "Some layers need the factor's rows example by example, and the network does not run on one example "
+                f"alone ({type(error).__name__}: {first_line(error)}). Use method='dense' or 'lanczos' for them."
+            ) from error
         self._compare(outputs.detach(), n, n + 1)
         for c, column in enumerate(self._factor[:, n : n + 1]):
             with translated(", ".join(self._at), self._objective, self._i):

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from ...errors import NotFiniteError, SecondDerivativeError
+from ...errors import NotFiniteError, SecondDerivativeError, TooLargeError
 from ..layers import Layer
 from ..replica import Replica
 from ..trees import count_examples
@@ -22,7 +22,7 @@ from .gram import Solved
 from .group import Group
 from .parts import formed_bytes, kept_bytes
 from .rows import Scratch
-from .taps import Recording, record
+from .taps import Recording, Tried, record
 
 GRADIENT_BYTES = 36 * 2**20  # gradients kept at a time; going on where the last section ended costs next to nothing
 COLUMN_BYTES = 12 * 2**20  # columns of a factor that are multiplied at a time
@@ -126,12 +126,13 @@ class _Work:
         self._singly = {name for layer in examples for name in self._blocks.get(layer, ())}
         self._single, self._believed = set[str](), set[str]()  # by example; without a gradient, and rightly so
         self._recording: Recording | None = None
+        self._tried: Tried = {}
         self._done, self._total = 0, len(layers)
 
     def steps(self) -> Iterator[FactorStep]:
         count = self._objective.count
         self._examples = sum(count_examples(self._objective.batch(i)) for i in range(count))
-        self._recording = record(self._objective, 0, names_of(self._blocks))
+        self._recording = record(self._objective, 0, names_of(self._blocks), tried=self._tried)
         groups = self._groups(self._recording)
         if len(groups) > 1:
             self._recording = None  # made anew for fewer layers, whose graph is smaller
@@ -179,6 +180,7 @@ class _Work:
                 few = [layer for layer in blocks if self._sizes[layer] <= collector.passes * self._examples]
                 group = Group(blocks, few, self._scratch, chunk=min(COLUMN_BYTES, self._memory // 8))
                 self._total += collector.steps * count
+                self._require_room(collector, few)
             for name in collector.run():
                 if name is None:
                     self._done += 1
@@ -199,12 +201,25 @@ class _Work:
         return Collector(
             self._objective,
             i,
-            recording or record(self._objective, i, names),
+            recording or record(self._objective, i, names, tried=self._tried),
             names,
             self._singly,
             self._scratch,
             budget=budget,
         )
+
+    def _require_room(self, collector: Collector, few: Collection[str]) -> None:
+        """See that the rows of single examples fit, which cannot be formed anew as often as one likes."""
+        for layer, block in self._blocks.items():
+            rows = collector.passes * (collector.examples if layer in few else self._examples)
+            singly = [self._objective.tensors[name] for name in block if name in collector.single]
+            needed = sum(formed_bytes(tensor, rows) for tensor in singly)
+            if needed > self._memory:
+                raise TooLargeError(
+                    f"The factor of {layer!r} has to be computed example by example, and its {rows:,} rows take "
+                    f"{needed / 2**20:,.0f} MiB; {self._memory / 2**20:,.0f} MiB are allowed. Use fewer samples, or "
+                    "method='lanczos' for this layer."
+                )
 
     def _believe(self, names: Collection[str]) -> None:
         """Take a missing gradient for a zero only where moving the tensors leaves the loss as it is."""

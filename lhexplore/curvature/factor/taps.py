@@ -4,7 +4,7 @@ The place is autograd's own (a node and a number), not the tensor: a ReLU that o
 A tensor that is used in any other way than by a recorded call is said to be out of reach, never left out of a sum.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,8 @@ from ..graphs import Node, nodes
 from ..replica import Replica
 from ..trees import cut
 from .rows import is_known
+
+PAIR = 2  # examples on which it is tried whether calls keep them apart
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,10 +52,16 @@ class Recording:
         return len(self.outputs)
 
 
-def record(objective: Replica, i: int, names: Collection[str]) -> Recording:
+def record(objective: Replica, i: int, names: Collection[str], *, tried: "Tried | None" = None) -> Recording:
     """Run micro-batch ``i`` once, with the tensors ``names`` as leaves of its graph; call with the guard held.
 
     A call is recorded where its module is one that `rows` knows, and runs over the examples along the first axis.
+
+    Args:
+        objective: the loss over frozen data.
+        i: the micro-batch.
+        names: the tensors.
+        tried: what was found out about equal calls, which is added to.
     """
     leaves = {name: objective.tensors[name].detach().requires_grad_() for name in names}
     by_id = {id(leaf): name for name, leaf in leaves.items()}
@@ -71,8 +79,11 @@ def record(objective: Replica, i: int, names: Collection[str]) -> Recording:
 
     with _listening(objective.model, hear):
         outputs = objective.batch_outputs(i, leaves)
-    over_examples = _over_examples(objective, i, [seen for seen, _ in heard], len(outputs) if outputs.dim() else 0)
-    calls = tuple(call for (_, call), right in zip(heard, over_examples, strict=True) if call is not None and right)
+    count, seen = len(outputs) if outputs.dim() else 0, tuple(seen for seen, _ in heard)
+    tried = {} if tried is None else tried
+    if (count, seen) not in tried:
+        tried[count, seen] = _apart(objective, i, leaves, seen, count)
+    calls = tuple(call for (_, call), apart in zip(heard, tried[count, seen], strict=True) if call and apart)
     known: dict[str, set[Node]] = {name: set() for name in leaves}
     for call in calls:
         for attribute, name in call.names.items():
@@ -83,26 +94,43 @@ def record(objective: Replica, i: int, names: Collection[str]) -> Recording:
 
 
 Seen = tuple[nn.Module, int, int]  # lengths of the first axes of input and output
+Tried = dict[tuple[int, tuple[Seen, ...]], list[bool]]
 
 
-def _over_examples(objective: Replica, i: int, seen: list[Seen], count: int) -> list[bool]:
-    """Whether the calls' first axes run over the examples: they must be as long, also where there are fewer examples.
+def _apart(objective: Replica, i: int, leaves: Mapping[str, Tensor], seen: Sequence[Seen], count: int) -> list[bool]:
+    """Whether the calls' first axes run over the examples, found out on two of them.
 
-    An axis of positions that happens to be as long as the batch is told by that.
+    The axes must be as long as there are examples, and an example's output must not depend on another's place in them.
+    So an axis of positions that happens to be as long as the batch is told, and so are examples that depend on each
+    other.
     """
+    fits = [x == y == count for _, x, y in seen]
     if count <= 1:
-        return [count == x == y for _, x, y in seen]
-    few = 2 if count > 2 else 1
-    again: list[Seen] = []
+        return fits
+    again: list[tuple[Seen, GradientEdge | None]] = []
+
+    def hear(module: nn.Module, x: Tensor, y: Tensor) -> None:
+        again.append(((module, len(x), len(y)), get_gradient_edge(y) if y.requires_grad else None))
+
     try:
-        piece = cut(objective.batch(i), 0, few)
-        with torch.no_grad(), _listening(objective.model, lambda module, x, y: again.append((module, len(x), len(y)))):
-            objective.call({}, objective.loss.outputs, piece)
+        piece = cut(objective.batch(i), 0, PAIR)
+        with _listening(objective.model, hear):
+            outputs = objective.call(leaves, objective.loss.outputs, piece)
+        edges = [edge for _, edge in again if edge is not None]
+        mixed = set[GradientEdge]()
+        for n in range(PAIR) if edges else ():
+            only = torch.zeros_like(outputs)
+            only[n] = torch.linspace(1, 2, only[n].numel()).to(only).view_as(only[n])
+            found = torch.autograd.grad(outputs, edges, only, retain_graph=n == 0, allow_unused=True)
+            others = [n != m for m in range(PAIR)]
+            mixed |= {
+                e for e, g in zip(edges, found, strict=True) if g is not None and len(g) == PAIR and g[others].any()
+            }
     except Exception:  # noqa: BLE001 (a batch that cannot be cut, or a model that needs more examples: nothing is known)
-        again.clear()
-    if [module for module, *_ in again] != [module for module, *_ in seen]:
-        return [False] * len(seen)
-    return [x == y == count and a == b == few for (_, x, y), (_, a, b) in zip(seen, again, strict=True)]
+        return [False] * len(fits)
+    if [module for (module, *_), _ in again] != [module for module, *_ in seen]:
+        return [False] * len(fits)
+    return [fit and x == y == PAIR and edge not in mixed for fit, ((_, x, y), edge) in zip(fits, again, strict=True)]
 
 
 @contextmanager
@@ -111,7 +139,7 @@ def _listening(model: nn.Module, hear: Callable[[nn.Module, Tensor, Tensor], Non
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], y: Any) -> None:
         x = args[0] if args else kwargs.get("input")
-        if isinstance(x, Tensor) and isinstance(y, Tensor) and is_known(module, x, y):
+        if isinstance(x, Tensor) and isinstance(y, Tensor) and _plain(x) and is_known(module, x, y):
             hear(module, x, y)
 
     with ExitStack() as stack:
@@ -119,6 +147,11 @@ def _listening(model: nn.Module, hear: Callable[[nn.Module, Tensor, Tensor], Non
             if module._parameters:
                 stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
         yield
+
+
+def _plain(x: Tensor) -> bool:
+    """Whether a tensor holds its numbers itself: inside a functional transform of the model's own it does not."""
+    return x.layout is torch.strided and not torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def _inside(y: Tensor, x: Tensor) -> Iterator[Node]:

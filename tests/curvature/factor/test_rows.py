@@ -12,6 +12,7 @@ from torch import nn
 from lhexplore.curvature.batches import freeze
 from lhexplore.curvature.factor.spectra import factor_rows, factor_spectra
 from lhexplore.curvature.replica import Replica
+from lhexplore.errors import TooLargeError, UnsupportedError
 
 EXACT = 1e-12  # float64, relative Frobenius: sums of a few hundred products on both sides
 CLASSES = 3
@@ -298,6 +299,28 @@ class Normed(nn.Module):
         return self.fc(torch.relu(self.tested(x)))
 
 
+class Mapped(nn.Module):
+    """The module runs inside a functional transform."""
+
+    def __init__(self):
+        super().__init__()
+        self.tested, self.fc = nn.Linear(4, 4), nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        return self.fc(torch.relu(torch.vmap(self.tested)(x)))
+
+
+class Shuffled(nn.Module):
+    """Examples stand elsewhere while the module runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.tested, self.fc = nn.Linear(4, 4), nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.tested(x.flip(0)).flip(0) + self.tested(x)))
+
+
 TOKENS = torch.randint(0, CLASSES, (5, 3), generator=torch.Generator().manual_seed(6))
 BY_CALLS = {"twice": (Twice, normal(5, 4)), "tied": (Tied, TOKENS), "overwritten": (Overwritten, normal(5, 2, 4, 4))}
 BY_EXAMPLE = {
@@ -308,6 +331,8 @@ BY_EXAMPLE = {
     "LSTM": (Recurrent, normal(4, 3, 3)),
     "attention": (Attending, normal(4, 3, 4)),
     "parametrised": (Normed, normal(5, 4)),
+    "functional transform": (Mapped, normal(5, 4)),
+    "order changed": (Shuffled, normal(5, 4)),
 }
 
 
@@ -334,3 +359,47 @@ def test_what_is_not_known_goes_example_by_example(name):
         oracle = NetObjective(model, batches_of(x, 3), nn.CrossEntropyLoss())
         truth = gauss_newton(oracle, layer)
         assert float((sum(r.T @ r for r in rows) - truth).norm() / truth.norm()) < EXACT
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_positions_are_not_taken_for_examples_where_both_are_as_many(count):
+    class Positions(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tested, self.inner = nn.Embedding(count, 4), nn.Linear(4, 3)
+            self.fc = nn.Linear(3 * count, CLASSES)
+
+        def forward(self, x):
+            return self.fc(torch.relu(self.inner(x + self.tested(torch.arange(count)))).flatten(1))
+
+    assert error(settled(Positions()), batches_of(normal(count, count, 4))) < EXACT
+
+
+def test_examples_that_meet_after_the_module_are_refused():
+    class Meeting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tested, self.fc = nn.Linear(4, 4), nn.Linear(4, CLASSES)
+
+        def forward(self, x):
+            y = torch.relu(self.tested(x))
+            return self.fc(y - y.mean(0))
+
+    with pytest.raises(UnsupportedError, match="depend on the other examples"):
+        error(settled(Meeting()), batches_of(normal(5, 4)))
+
+
+def test_batch_norms_in_training_mode_are_refused():
+    model = settled(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, CLASSES)))
+    data = freeze(batches_of(normal(5, 4)))
+    replica = Replica(model, nn.CrossEntropyLoss(), data, dtype=torch.float64, mode="train-frozen")
+    for layer in replica.layers[:2]:
+        with pytest.raises(UnsupportedError, match="one example alone"):
+            factor_rows(replica, 0, [layer])
+    assert factor_rows(replica, 0, replica.layers[2:]).keys() == {"3"}  # nothing that couples comes after it
+
+
+def test_rows_of_single_examples_that_do_not_fit_are_refused():
+    replica = Replica(settled(OnSub()), nn.CrossEntropyLoss(), freeze(batches_of(normal(5, 4))), dtype=torch.float64)
+    with pytest.raises(TooLargeError, match="'tested' has to be computed example by example"):
+        list(factor_spectra(replica, replica.layers, memory=100))
