@@ -11,7 +11,7 @@ from .backward import Backward
 from .examples import ByExample
 from .output import output_factor
 from .parts import Part, formed_bytes, kept_bytes
-from .rows import Scratch
+from .scratch import Scratch
 from .taps import Call, Recording
 
 

@@ -15,7 +15,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from .parts import Part
-from .rows import Scratch
+from .scratch import Scratch
 
 BLOCKS = 4  # of rows, at least: five eighths of the work of a full product, and still products of a good size
 SMALL, LARGE = 256, 576  # rows up to which blocks only cost calls, and from which more blocks save more
@@ -57,8 +57,14 @@ def rows_gram(parts: Sequence[Part], total: Float[Tensor, "rows rows"], scratch:
         return _outer_gram(parts, total)
     if len(parts) == 1 and parts[0].rows is not None:
         return add_product(total, parts[0].matrix(scratch), fresh=True)
+    found = [tokens for part in parts if (tokens := part.tokens) is not None]
+    if len(found) == len(parts):
+        tokens = torch.unique(torch.cat(found))
+        parts = [part.of_tokens(tokens[tokens >= 0]) for part in parts]
     shape = parts[0].shape
     size, width = shape[0], prod(shape[1:])
+    if not size:
+        total.zero_()
     grain = lcm(*(part.grain for part in parts))
     step = max(1, chunk // (len(total) * width * total.element_size() * grain)) * grain
     for first in range(0, size, step):

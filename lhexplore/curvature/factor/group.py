@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .gram import Solved, add_columns_gram, rows_gram, solve
 from .parts import Part
-from .rows import Scratch
+from .scratch import Scratch
 
 
 class Group:

@@ -1,13 +1,15 @@
 """The rows that one tensor has in one micro-batch: kept as inputs and gradients, or formed, whichever is smaller."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .rows import Scratch, Use, common_grain
+from .rows import Use, common_grain
+from .scratch import Scratch
 from .taps import Call
 
 
@@ -64,6 +66,23 @@ class Part:
     def outer(self) -> bool:
         """Whether every row is an outer product g xᵀ that is not formed."""
         return self.rows is None and len(self.uses) == 1 and self.uses[0].is_outer
+
+    @property
+    def tokens(self) -> Tensor | None:
+        """Rows of the tensor that can be other than zero, where it is a table that is only looked up."""
+        if self.rows is not None or not all(use.is_lookup for use in self.uses):
+            return None
+        ids = [use.call.x.flatten() for use in self.uses]
+        return torch.unique(torch.cat(ids)) if ids else torch.empty(0, dtype=torch.long, device=self.like.device)
+
+    def of_tokens(self, tokens: Tensor) -> "Part":
+        """The same for a table that has nothing but these rows, which are all that can be other than zero."""
+        part = Part(self.like[: len(tokens)], self.examples, self.passes, formed=False)
+        for use in self.uses:
+            ids = use.call.x
+            places = torch.searchsorted(tokens, ids).masked_fill(ids < 0, -1)
+            part.uses.append(replace(use, call=replace(use.call, x=places)))
+        return part
 
     def empty(self, examples: int) -> Float[Tensor, "examples passes ..."]:
         """Memory for the rows of some examples."""

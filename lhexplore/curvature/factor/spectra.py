@@ -21,7 +21,7 @@ from .collect import Collector
 from .gram import Solved
 from .group import Group
 from .parts import formed_bytes, kept_bytes
-from .rows import Scratch
+from .scratch import Scratch
 from .taps import Recording, Tried, record
 
 GRADIENT_BYTES = 36 * 2**20  # gradients kept at a time; going on where the last section ended costs next to nothing

@@ -16,7 +16,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from ..graphs import Node, nodes
 from ..replica import Replica
 from ..trees import cut
-from .rows import is_known
+from .rows import KINDS, is_known
 
 PAIR = 2  # examples on which it is tried whether calls keep them apart
 
@@ -74,7 +74,8 @@ def record(objective: Replica, i: int, names: Collection[str], *, tried: "Tried 
             ways = _ways(_inside(y, x), {key: leaves[name] for key, name in found.items()})
             buffers = {key: buffer for key, buffer in module._buffers.items() if buffer is not None}
             size = y.numel() * y.element_size()
-            call = Call(module, found, x.detach(), buffers, get_gradient_edge(y), size, ways)
+            kept = KINDS[type(module)].prepared(module, x.detach())
+            call = Call(module, found, kept, buffers, get_gradient_edge(y), size, ways)
         heard.append(((module, len(x), len(y)), call))
 
     with _listening(objective.model, hear):

@@ -146,6 +146,31 @@ def test_the_largest_eigenvalue_is_that_of_exact_products():
         assert spectra(replica, [layer])[layer.name].eigenvalues[-1] == pytest.approx(value, rel=POWER)
 
 
+@pytest.mark.parametrize("cuts", [(), (2, 3)])
+@pytest.mark.parametrize("memory", [1, MEMORY])
+def test_a_table_far_larger_than_the_data(cuts, memory):
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.fc = nn.Embedding(60, 4, padding_idx=3), nn.Linear(4, 3)
+
+        def forward(self, ids):
+            return self.fc(torch.relu(self.table(ids)).sum(1))
+
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 60, (6, 5), generator=generator)
+    ids[:, -2:] = 3
+    y = torch.randint(0, 3, (6,), generator=generator)
+    batches = [(ids[a:b], y[a:b]) for a, b in pairwise([0, *cuts, 6])]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Words().double()
+    oracle = NetObjective(model, batches, nn.CrossEntropyLoss())
+    found = spectra(replica_of(model, batches), memory=memory)["table"]
+    assert found.rows < found.size
+    assert_spectrum(found, gauss_newton(oracle, oracle.block("table.")))
+
+
 # ---- the two Gram matrices
 
 
