@@ -28,7 +28,8 @@ class Histogram(NamedTuple):
 
     edges: Float[ndarray, " b+1"]
     mass: Float[ndarray, " b"]
-    stderr: Float[ndarray, " b"]  # over probes; 0 for exact spectra, NaN where one probe cannot tell
+    # ± 2 of it covers 95 %: of the probes' spread, and of weight that few steps leave on the wrong side of an edge.
+    stderr: Float[ndarray, " b"]  # 0 for exact spectra, NaN where one probe cannot tell
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,14 +186,43 @@ class Spectrum:
         if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
             raise SettingError(f"bins must be a positive number or at least two ascending edges, got {bins!r}.")
         rows = np.array([np.histogram(nodes, edges, weights=weights)[0] for nodes, weights in self.per_probe()])
-        count = len(rows)
+        mass = rows.mean(axis=0)
         if self.exact:
-            stderr = np.zeros(rows.shape[1])
-        elif count > 1:
-            stderr = rows.std(axis=0, ddof=1) / np.sqrt(count)
+            stderr = np.zeros_like(mass)
+        elif len(rows) > 1:
+            stderr = self._spread(rows) + self._at_edges(edges) / 2
         else:
-            stderr = np.full(rows.shape[1], np.nan)
-        return Histogram(edges, rows.mean(axis=0), stderr)
+            stderr = np.full_like(mass, np.nan)
+        return Histogram(edges, mass, stderr)
+
+    def _spread(self, rows: Float[ndarray, "p b"]) -> Float[ndarray, " b"]:
+        """Standard errors of shares over probes, wide enough for few of them.
+
+        A probe's share of a bin is zᵀPz/n with the projector P on the bin's eigenvectors; its variance is at most
+        2 mass/n. That is a floor, for the same reason as with traces: a share that rests on few eigenvalues is skewed.
+        """
+        from scipy.special import stdtrit  # scipy is slow to import, and only computing needs it
+
+        count = len(rows)
+        spread = np.maximum(rows.std(axis=0, ddof=1), np.sqrt(2 * rows.mean(axis=0) / self.size))
+        return np.asarray(spread / np.sqrt(count) * stdtrit(count, 0.975) / 2)
+
+    def _at_edges(self, edges: Float[ndarray, " b+1"]) -> Float[ndarray, " b"]:
+        """Weight that may lie on either side of a bin's edges, whatever the probes: mean over them.
+
+        The distribution that a probe sees differs from its quadrature at x by no more than the weight of the node
+        next to x (Chebyshev, Markov, Stieltjes); a node that is farther from x than its residual is on its own side.
+        """
+        total, probes = np.zeros(len(edges)), np.unique(self.probe)
+        for mine in (self.probe == i for i in probes):
+            nodes, weights, residuals = self.nodes[mine], self.weights[mine], self.residuals[mine]
+            next_to = np.zeros(len(edges))
+            for place in (np.searchsorted(nodes, edges) - 1, np.searchsorted(nodes, edges)):
+                at = np.clip(place, 0, len(nodes) - 1)
+                doubtful = (at == place) & (np.abs(nodes[at] - edges) < residuals[at])
+                next_to = np.maximum(next_to, np.where(doubtful, weights[at], 0.0))
+            total += next_to  # every probe's weights sum to 1 / probes
+        return total[:-1] + total[1:]
 
     def _edges(self, bins: int) -> Float[ndarray, " e"]:
         low, high = self.smallest, self.largest

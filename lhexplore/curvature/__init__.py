@@ -1,19 +1,27 @@
 """From model and data to spectra: the one room that knows torch's autograd."""
 
 from .batches import Batches, freeze
+from .eigenvectors import Eigenpairs, top_eigenvectors
 from .engine import measure
-from .identity import identify_model, opaque
+from .factor.agreement import Agreement
+from .factor.output import MOST_OUTPUTS
+from .factored import agreements, fits, measure_layers
+from .identity import identify, identify_model, opaque
 from .layers import Layer, find_layer, list_layers, whole_network
 from .losses import Loss, as_loss
 from .operators import LayerGGN, LayerHessian
-from .planner import BATCHED_COLUMN, Choice, choose
+from .planner import BATCHED_COLUMN, Choice, Factor, choose
 from .replica import Replica
 from .traces import Trace, Traces, layer_traces
 
 __all__ = [
     "BATCHED_COLUMN",
+    "MOST_OUTPUTS",
+    "Agreement",
     "Batches",
     "Choice",
+    "Eigenpairs",
+    "Factor",
     "Layer",
     "LayerGGN",
     "LayerHessian",
@@ -21,14 +29,19 @@ __all__ = [
     "Replica",
     "Trace",
     "Traces",
+    "agreements",
     "as_loss",
     "choose",
     "find_layer",
+    "fits",
     "freeze",
+    "identify",
     "identify_model",
     "layer_traces",
     "list_layers",
     "measure",
+    "measure_layers",
     "opaque",
+    "top_eigenvectors",
     "whole_network",
 ]

@@ -1,8 +1,6 @@
 """One layer at one snapshot: operator, method, checks and the finished `Spectrum`, as a generator of steps."""
 
 from collections.abc import Iterator
-from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from .operators import Block, LayerGGN, LayerHessian, Objective
 from .planner import CHECKS, MEMORY, choose
 from .request import Request, zeros
 from .states import check_seed
+from .timing import timed
 
 CURVATURES = ("hessian", "ggn")
 SPLITS = ("data", "held_out")
@@ -63,25 +62,7 @@ def measure(
         raise SettingError(f"split must be one of {SPLITS}, got {split!r}.")
     seed = check_seed(seed)
     request = Request(replica, layer, label, snapshot, method, curvature, split, steps, probes, seed, memory)
-    return _timed(_measure(request), replica)
-
-
-def _timed(work: Iterator[Step], replica: Objective) -> Iterator[Step]:
-    """Stamp values with the time spent computing, not waiting for the one who drives."""
-    seconds = 0.0
-    while True:
-        started = perf_counter()
-        try:
-            # Around the vector algebra too: with more threads than free cores it is a thousand times slower than the
-            # products, and vectors made in a caller's inference mode could not be used in later steps.
-            with replica.guard():
-                step = next(work)
-        except StopIteration:
-            return
-        seconds += perf_counter() - started
-        if step.spectrum is not None:
-            step = replace(step, spectrum=replace(step.spectrum, seconds=seconds))
-        yield step
+    return timed(_measure(request), replica)
 
 
 def _measure(request: Request) -> Iterator[Step]:
@@ -97,7 +78,7 @@ def _measure(request: Request) -> Iterator[Step]:
         checks=checks,
         memory=request.memory,
     )
-    why = op.zero
+    why = getattr(replica, "zero", "") or op.zero  # a local functional knows its own reasons
     if why:
         yield Step(1, 1, zeros(request, op, choice, why))
     elif choice.method == "dense":

@@ -45,6 +45,9 @@ class _Told:
         magnitude = float(np.abs(nodes).max())
         trace, stderr = trace_estimate(self.samples, magnitude=magnitude)
         epsilon = torch.finfo(self.op.dtype).eps
+        band = zero_band(magnitude, self.op.size, epsilon=epsilon, defect=self.defect)
+        if self.psd:  # what is negative in spite of that is rounding, also where the asymmetry does not show it
+            band = max(band, -float(nodes.min()))
         return {
             "nodes": nodes,
             "weights": np.concatenate([one.weights for one in found]) / len(found),
@@ -56,7 +59,7 @@ class _Told:
             "trace": trace,
             "trace_stderr": stderr,
             "symmetry_defect": self.defect,
-            "zero_band": zero_band(magnitude, self.op.size, epsilon=epsilon, defect=self.defect),
+            "zero_band": band,
             "psd": self.psd,
             "checks": self.checks,
         }

@@ -42,6 +42,9 @@ def exact_steps(
     epsilon = torch.finfo(op.dtype).eps
     exact = eigenvalues(matrix, epsilon=epsilon)
     magnitude = float(np.abs(exact.eigenvalues).max())
+    band = zero_band(magnitude, op.size, epsilon=epsilon, defect=exact.defect)
+    if psd:  # what is negative in spite of that is rounding, also where the asymmetry does not show it
+        band = max(band, -float(exact.eigenvalues.min()))
     notes = defect_notes(exact.defect, op.dtype)
     if op.column_by_column:
         notes += ("An operation in this model cannot be differentiated in batches; columns were computed one by one.",)
@@ -54,7 +57,7 @@ def exact_steps(
         method="dense",
         trace=exact.trace,
         symmetry_defect=exact.defect,
-        zero_band=zero_band(magnitude, op.size, epsilon=epsilon, defect=exact.defect),
+        zero_band=band,
         psd=psd,
         checks=checks,
         notes=notes,

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import LhexploreError, LossError, SecondDerivativeError, TooLargeError, UnsupportedError
+from .memory import out_of_memory
 
 GRAPH_BYTES = 512 * 2**20  # gradient graphs kept between products; micro-batches beyond it are differentiated anew
 WIDE_OUTPUTS = 2**25  # outputs up to this many numbers are differentiated in float64 (256 MiB)
@@ -168,7 +169,7 @@ class _Product:
                 try:
                     return self._multiply(vectors.T.contiguous(), batched=True).T
                 except (SecondDerivativeError, RuntimeError) as error:
-                    if isinstance(error, MemoryError):
+                    if out_of_memory(error) is not None:
                         raise
                     self.column_by_column = True  # if it was no matter of batching, the next line says so
             return torch.stack([self._multiply(v, batched=False) for v in vectors.T], dim=1)
@@ -474,13 +475,10 @@ def translated(name: str, objective: Objective, i: int) -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise _out_of_memory(name) from error
     except RuntimeError as error:
         if isinstance(error, LhexploreError):
             raise
-        text = (str(error).splitlines() or [""])[0]
-        if "allocate memory" in text:
+        if out_of_memory(error) is not None:
             raise _out_of_memory(name) from error
         raise objective.blame(i, error) from error
 

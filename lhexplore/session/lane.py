@@ -6,18 +6,42 @@ products of a long job, and closing a generator stops the work within one produc
 
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from ..curvature import Batches, Layer, LayerHessian, Replica, Traces, layer_traces, measure
+from ..curvature import (
+    MOST_OUTPUTS,
+    Agreement,
+    Batches,
+    Choice,
+    Eigenpairs,
+    Factor,
+    Layer,
+    LayerGGN,
+    LayerHessian,
+    Replica,
+    Traces,
+    agreements,
+    fits,
+    layer_traces,
+    measure,
+    measure_layers,
+    top_eigenvectors,
+)
+from ..curvature.functional import Grouping, groups, local_objective
+from ..curvature.functional.measure import measure_functional
+from ..curvature.precision import noise_decides, product_noise
 from ..errors import ClosedError, NondeterministicError, SecondDerivativeError, SnapshotError
 from ..snapshots import Snapshot
-from ..spectrum import Step
+from ..spectrum import Spectrum, Step
 from .request import Request
+
+Item = TypeVar("Item")
+NEAR_ZERO = 0.05  # of |λ|max: negative eigenvalues smaller than this may be rounding where a network interpolates
 
 # Rows of the self-check that concern every block; a missing second derivative concerns the layers that need it only.
 MEASURED = ("symmetry", "linearity", "difference")
@@ -27,8 +51,14 @@ DOUBTFUL = ("side effects", "symmetry", "linearity")
 class Lane:
     """Computes requests on private copies of ``model``: one copy per split of the data."""
 
-    def __init__(self, model: torch.nn.Module, loss: Any, data: Mapping[str, Batches], **settings: Any) -> None:
+    def __init__(
+        self, model: torch.nn.Module, loss: Any, data: Mapping[str, Batches], *, functional: Any, **settings: Any
+    ) -> None:
         """``settings`` go to :class:`Replica`: mode, dtype, device."""
+        self._functional = functional
+        self._groups: dict[str, Grouping] | None = None  # structure: the same at every snapshot
+        self._open_dtype = settings.get("dtype") is None
+        self._verdicts: dict[tuple[str, str, str], dict[str, Agreement]] = {}  # split, weights, curvature -> layers
         self._data = data
         self._replicas: dict[str, Replica] = {}
         self._loaded: dict[str, str] = {}  # split -> label of the weights in its copy
@@ -66,47 +96,159 @@ class Lane:
             with replica.guard():
                 yield replica
 
-    def steps(self, request: Request, layer: Layer, snapshot: Snapshot, *, seed: int) -> Generator[Step, None, None]:
-        """Compute one request, a product at a time."""
-        items: Any = None
-        try:
-            while True:
-                with self.at(request.split, snapshot) as replica:
-                    if items is None:
-                        self._examine(request, replica, layer)
-                        items = measure(
-                            replica,
-                            layer,
-                            label=request.layer,
-                            snapshot=request.snapshot,
-                            method=request.method,
-                            curvature=request.curvature or "hessian",
-                            split=request.split,
-                            steps=request.steps,
-                            probes=request.probes,
-                            seed=seed,
-                        )
-                    step = next(items, None)
-                if step is None:
-                    return
-                yield self._signed(step, snapshot, request.split)
-        finally:
-            if items is not None:
-                items.close()
+    def factor_shape(self, split: str) -> Factor | str:
+        """The shape of the Gauss-Newton factor on this data, or why there is none."""
+        if self._functional != "loss":
+            return "a local functional has no outputs of the network"
+        if not self.replica.loss.splits:
+            return "the loss does not show the network's outputs apart"
+        if self.replica.mode != "eval":
+            return "batch statistics couple the examples"
+        if self._outputs is None or self._outputs > MOST_OUTPUTS:
+            return f"{self._outputs or 0:,} outputs per example are more than {MOST_OUTPUTS}"
+        return Factor(self._outputs, self._outputs * self._data[split].examples)
+
+    def factored(
+        self, request: Request, layers: Mapping[str | None, Layer], choice: Choice, snapshot: Snapshot
+    ) -> Generator[Step, None, str]:
+        """Compute exact spectra of ``layers``, the requested one among them, from one set of backward passes.
+
+        Returns why the factor does not give what was asked for; empty where it did.
+        """
+        split, curvature, mine = request.split, request.curvature or "hessian", layers[request.layer]
+        with self.at(split, snapshot) as replica:
+            self._examine(request, replica, mine)
+            if self._suspect[split] and curvature != "ggn":
+                layers = {request.layer: mine}
+            verdicts = self._judge(replica, list(layers.values()), split, snapshot, curvature)
+        if not fits(verdicts[mine.name], curvature=curvature):
+            return verdicts[mine.name].reason
+        usable = {label: layer for label, layer in layers.items() if fits(verdicts[layer.name], curvature=curvature)}
+
+        def make(replica: Replica) -> Iterator[Step]:
+            return measure_layers(
+                replica,
+                list(usable.values()),
+                labels={layer.name: label for label, layer in usable.items()},
+                choice=choice,
+                verdicts=verdicts,
+                snapshot=snapshot.label,
+                curvature=curvature,
+                split=split,
+            )
+
+        with closing(self._driven(split, snapshot, make)) as items:
+            for step in items:
+                yield self._signed(step, snapshot, split)
+        return ""
+
+    def _judge(
+        self, replica: Replica, layers: Sequence[Layer], split: str, snapshot: Snapshot, curvature: str
+    ) -> Mapping[str, Agreement]:
+        """Whether the factor may stand for the curvature, layer by layer; tried once per layer and snapshot."""
+        known = self._verdicts.setdefault((split, snapshot.label, curvature), {})
+        if new := [layer for layer in layers if layer.name not in known]:
+            known.update(agreements(replica, new, curvature=curvature))
+        return known
+
+    def steps(
+        self, request: Request, layer: Layer, snapshot: Snapshot, *, seed: int, refused: str = ""
+    ) -> Generator[Step, None, None]:
+        """Compute one request, a product at a time; ``refused`` says why not by the factor, if that was tried.
+
+        Where the rounding of float32 would decide what is said of the result, and the dtype was left open, it is
+        computed again in float64.
+        """
+        split = request.split
+        with self.at(split, snapshot) as replica:
+            self._examine(request, replica, layer)
+        why = ""
+
+        def make(replica: Replica) -> Iterator[Step]:
+            objective, start = (replica, measure) if self._functional == "loss" else self._local(replica, layer)
+            return start(
+                objective,
+                layer,
+                label=request.layer,
+                snapshot=request.snapshot,
+                method=request.method,
+                curvature=request.curvature or "hessian",
+                split=split,
+                steps=request.steps,
+                probes=request.probes,
+                seed=seed,
+            )
+
+        def fine(replica: Replica) -> Iterator[Step]:
+            wide = replica.widened()
+            return iter(()) if wide is None else make(wide)
+
+        rough: Spectrum | None = None
+        with closing(self._driven(split, snapshot, make)) as items:
+            for step in items:
+                found, value = step.spectrum, step
+                if found is not None and found.complete and self._open_dtype:
+                    with self.at(split, snapshot) as replica:
+                        why = self._noise(replica, layer, found)
+                    if why:
+                        rough = replace(found, complete=False)
+                        value = replace(step, spectrum=rough)
+                yield self._signed(_because(value, refused), snapshot, split)
+        if rough is None:
+            return
+        final: Spectrum | None = None
+        with closing(self._driven(split, snapshot, fine)) as items:
+            for step in items:
+                final = step.spectrum or final
+                yield self._signed(_because(step, refused, f"Computed again in float64: {why}."), snapshot, split)
+        if final is None:  # there is no float64 copy
+            kept = Step(1, 1, replace(rough, complete=True))
+            yield self._signed(_because(kept, refused, f"float64 would tell more: {why}."), snapshot, split)
+
+    def _noise(self, replica: Replica, layer: Layer, found: Spectrum) -> str:
+        """Why float32 is not enough for this result; empty where it is."""
+        if replica.dtype != torch.float32 or replica.device.type == "mps" or found.psd or self._functional != "loss":
+            return ""
+        doubtful = 0 < -found.smallest <= NEAR_ZERO * found.magnitude  # a sign that rounding may have made
+        return noise_decides(found, noise=product_noise(replica, layer) if doubtful else 0.0)
+
+    def _local(self, replica: Replica, layer: Layer) -> tuple[Any, Any]:
+        """The layer's own scalar in place of the loss, and what measures it."""
+        if self._groups is None:
+            self._groups = groups(replica, replica.layers)
+        return local_objective(replica, layer, self._functional, self._groups.get(layer.name)), measure_functional
 
     def traces(
         self, split: str, snapshot: Snapshot, layers: Sequence[Layer], **settings: Any
     ) -> Generator[Traces, None, None]:
         """Estimate the traces of ``layers`` together, one random vector at a time."""
+        yield from self._driven(split, snapshot, lambda replica: layer_traces(replica, layers, **settings))
+
+    def eigenvectors(
+        self, split: str, snapshot: Snapshot, layer: Layer, k: int, *, curvature: str, **settings: Any
+    ) -> Generator[Eigenpairs, None, None]:
+        """Compute top eigenvectors of one block, block product by block product."""
+        kind = LayerHessian if curvature == "hessian" else LayerGGN
+        yield from self._driven(split, snapshot, lambda replica: top_eigenvectors(kind(replica, layer), k, **settings))
+
+    def _driven(
+        self, split: str, snapshot: Snapshot, make: Callable[[Replica], Iterator[Item]]
+    ) -> Generator[Item, None, None]:
+        """Drive what ``make`` starts, taking the lane for one item at a time."""
         items: Any = None
-        while True:
-            with self.at(split, snapshot) as replica:
-                if items is None:
-                    items = layer_traces(replica, layers, **settings)
-                traces = next(items, None)
-            if traces is None:
-                return
-            yield traces
+        try:
+            while True:
+                with self.at(split, snapshot) as replica:
+                    if items is None:
+                        items = make(replica)
+                    item = next(items, None)
+                if item is None:
+                    return
+                yield item
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
 
     def _examine(self, request: Request, replica: Replica, layer: Layer) -> None:
         """Try once per split, on a few examples, what every later number relies on.
@@ -197,3 +339,12 @@ class Lane:
         with replica.guard(), torch.no_grad():
             outputs = replica.batch_outputs(0)
         return outputs[0].numel() if outputs.dim() > 1 else 1
+
+
+def _because(step: Step, refused: str, note: str = "") -> Step:
+    """Add to a value why it does not come from the factor, and a note."""
+    found = step.spectrum
+    if found is None or not (refused or note):
+        return step
+    reason = f"{found.reason} (not from its factor: {refused})" if refused else found.reason
+    return replace(step, spectrum=replace(found, reason=reason, notes=(*found.notes, *([note] if note else []))))

@@ -4,7 +4,8 @@ from dataclasses import dataclass, fields
 
 from ..errors import SettingError, whole_number
 
-METHODS = ("auto", "dense", "lanczos")
+METHODS = ("auto", "factor", "dense", "lanczos")
+FUNCTIONALS = ("loss", "sum", "half_square")
 CURVATURES = ("hessian", "ggn")
 SPLITS = ("data", "held_out")
 

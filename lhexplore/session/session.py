@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import replace
@@ -16,7 +16,19 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
-from ..curvature import BATCHED_COLUMN, Choice, Layer, Traces, choose, freeze, identify_model, list_layers, opaque
+from ..curvature import (
+    BATCHED_COLUMN,
+    Choice,
+    Eigenpairs,
+    Layer,
+    Traces,
+    choose,
+    freeze,
+    identify,
+    identify_model,
+    list_layers,
+    opaque,
+)
 from ..diagnosis import Diagnosis
 from ..digests import digest_json
 from ..errors import LhexploreError, SettingError, SnapshotError, UnsupportedError, whole_number
@@ -29,7 +41,7 @@ from .bar import Bar
 from .keys import Keys
 from .lane import Lane
 from .reading import read
-from .request import CURVATURES, Request
+from .request import CURVATURES, FUNCTIONALS, Request
 from .selection import Layers, Which, block, blocks, rows
 from .table import Table
 
@@ -51,7 +63,8 @@ class Session:
         snapshots: None, a list or dict of state_dicts, a file, folder or glob, or :class:`lhexplore.Snapshots`.
         held_out: a second loader, for ``split="held_out"``.
         layers: None (every module with parameters), glob(s), or ``callable(name, module) -> bool``.
-        functional: the scalar that is differentiated; "loss" in this version.
+        functional: the scalar that is differentiated: "loss"; for each layer's own output, its input held fixed, "sum"
+            or "half_square"; or a function of one example's block output, or of (model, batch).
         curvature: "hessian", or "ggn" for the generalised Gauss–Newton matrix.
         samples: how many examples to freeze; None for all.
         weight: what a batch counts by: "samples", "tokens" (labels other than −100), or ``callable(batch)``.
@@ -72,7 +85,7 @@ class Session:
         snapshots: Any = None,
         held_out: Any = None,
         layers: Any = None,
-        functional: str = "loss",
+        functional: str | Callable[..., Any] = "loss",
         curvature: str = "hessian",
         samples: int | None = 512,
         weight: str | Callable[[Any], float] = "samples",
@@ -87,15 +100,16 @@ class Session:
             raise SettingError(f"model must be a torch.nn.Module; got {type(model).__name__}.")
         if curvature not in CURVATURES:
             raise SettingError(f"curvature must be one of {', '.join(map(repr, CURVATURES))}; got {curvature!r}.")
-        if functional != "loss":
-            raise UnsupportedError(f"This version differentiates functional='loss'; got {functional!r}.")
+        if not (functional in FUNCTIONALS or callable(functional)):
+            raise SettingError(f"functional must be one of {FUNCTIONALS} or a function; got {functional!r}.")
         if executor is not None:
             raise UnsupportedError("This version computes in its own worker thread: leave executor=None.")
+        self._plain_loss = functional == "loss"
         self._mode, self._seed, self._curvature = mode, whole_number("seed", seed, least=0), curvature
         self._data = {"data": freeze(data, samples=samples, weight=weight, seed=seed)}
         if held_out is not None:
             self._data["held_out"] = freeze(held_out, samples=samples, weight=weight, seed=seed)
-        self._lane = Lane(model, loss, self._data, mode=mode, dtype=dtype, device=device)
+        self._lane = Lane(model, loss, self._data, functional=functional, mode=mode, dtype=dtype, device=device)
         copy = self._lane.replica.model
         self._layers = list_layers(copy, layers)
         self._snapshots = Snapshots.of(snapshots, copy if snapshots is None else model)
@@ -112,7 +126,7 @@ class Session:
             "model": digest_json(identities[0]),
             "weight": weight if isinstance(weight, str) else f"{weight.__module__}.{weight.__qualname__}",
             "loss": digest_json(identities[1]),
-            "functional": "loss",
+            "functional": functional if isinstance(functional, str) else digest_json(identify(functional)),
             "mode": mode,
             "dtype": str(self._lane.replica.dtype),
             "device": self._lane.replica.device.type,
@@ -220,6 +234,34 @@ class Session:
         chosen = [row for row in self._layers if row.status == "ok"]
         row, kind = self._snapshots[request.snapshot], request.curvature or "hessian"
         return self._lane.traces(split, row, chosen, probes=probes, seed=self._seed, curvature=kind)
+
+    def eigenvectors(
+        self,
+        layer: str | None,
+        k: int = 3,
+        snapshot: int | str = -1,
+        *,
+        curvature: str | None = None,
+        split: str = "data",
+    ) -> Eigenpairs:
+        """The ``k`` eigenvectors of largest |λ| of a block, each with its residual; as rows, in its parameters' order.
+
+        Costs some tens of products for a few of them (the whole matrix up to 1,024 parameters); not cached.
+        """
+        *_, last = self.stream_eigenvectors(layer, k, snapshot, curvature=curvature, split=split)
+        return last
+
+    def stream_eigenvectors(
+        self, layer: str | None, k: int = 3, snapshot: int | str = -1, **settings: Any
+    ) -> Iterator[Eigenpairs]:
+        """Yield ever better values of :meth:`eigenvectors`."""
+        request = self._request(layer, snapshot, **settings)
+        kind, row = request.curvature or "hessian", self._snapshots[request.snapshot]
+        if not self._plain_loss:
+            raise UnsupportedError("Eigenvectors are those of functional='loss'; make a session without functional=.")
+        return self._lane.eigenvectors(
+            request.split, row, self._layer(request.layer), k, curvature=kind, seed=self._seed
+        )
 
     # ---- many of them
 
@@ -391,9 +433,13 @@ class Session:
 
     def choice(self, request: Request) -> Choice:
         """What the planner chooses for a request; its method is part of the cache key."""
-        return choose(
-            self._layer(request.layer).size, method=request.method, steps=request.steps, probes=request.probes
-        )
+        layer = self._layer(request.layer)
+        shape = self._lane.factor_shape(request.split)
+        if request.layer is None and request.curvature == "hessian" and sum(r.size > 0 for r in self._layers) > 1:
+            shape = "layers act on one another, so the Hessian of a whole network is not its Gauss-Newton matrix"
+        itemsize = torch.finfo(self._lane.replica.dtype).bits // 8
+        settings: dict[str, Any] = {"method": request.method, "steps": request.steps, "probes": request.probes}
+        return choose(layer.size, itemsize=itemsize, factor=shape, **settings)
 
     def cached_request(self, request: Request) -> bool:
         """Whether the answer to a request is known."""
@@ -413,12 +459,48 @@ class Session:
         if known is not None:
             yield Step(known.products, known.products, known)
             return
+        refused = ""
+        if self.choice(request).method == "factor":
+            refused = yield from self._factored(request)
+            if not refused:
+                return
+            if request.method == "factor":
+                raise UnsupportedError(
+                    f"The factor does not give the Hessian of {request.layer or WHOLE!r}: {refused} Use method='auto', "
+                    "or curvature='ggn' for the Gauss-Newton matrix."
+                )
         layer, snapshot = self._layer(request.layer), self._snapshots[request.snapshot]
-        with closing(self._lane.steps(request, layer, snapshot, seed=self._seed)) as steps:
+        with closing(self._lane.steps(request, layer, snapshot, seed=self._seed, refused=refused)) as steps:
             for step in steps:
                 if step.spectrum is not None and step.spectrum.complete:
                     self._remember(request, step.spectrum)
                 yield step
+
+    def _factored(self, request: Request) -> Generator[Step, None, str]:
+        """Answer ``request`` and all that its backward passes answer as well; returns why not, if not."""
+        snapshot = self._snapshots[request.snapshot]
+        wanted = {name: self._layer(name) for name in self._together(request)}
+        items = self._lane.factored(request, wanted, self.choice(request), snapshot)
+        try:
+            while True:
+                try:
+                    step = next(items)
+                except StopIteration as end:
+                    return str(end.value)
+                found = step.spectrum
+                if found is not None:
+                    self._remember(replace(request, layer=found.layer), found)
+                yield step if found is None or found.layer == request.layer else Step(step.done, step.total)
+        finally:
+            items.close()
+
+    def _together(self, request: Request) -> list[str | None]:
+        """The layers that one set of backward passes can answer for: the wanted one, and what is missing beside it."""
+        if request.layer is None:
+            return [None]
+        beside = [replace(request, layer=row.name) for row in self._layers if row.status == "ok"]
+        missing = [r for r in beside if r != request and self.choice(r).method == "factor" and self._known(r) is None]
+        return [request.layer, *(r.layer for r in missing)]
 
     def _remember(self, request: Request, spectrum: Spectrum) -> None:
         self._store.put(self._keys.place(request, self.choice(request), spectrum), spectrum)

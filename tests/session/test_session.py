@@ -438,7 +438,7 @@ def nan_loss(model, batch):
         ),
         (lambda m, d: lh.Snapshots.discover(5), errors.SettingError, "path"),
         (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss(), curvature="x"), errors.SettingError, "ggn"),
-        (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss(), functional="sum"), errors.UnsupportedError, "loss"),
+        (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss(), functional="mean"), errors.SettingError, "half_square"),
         (lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss(), snapshots="/nowhere"), errors.SnapshotError, "nowhere"),
         (
             lambda m, d: lh.Session(m, d, nn.CrossEntropyLoss(), snapshots=[{"w": torch.ones(1)}]).spectrum("0"),
