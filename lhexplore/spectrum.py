@@ -207,7 +207,7 @@ class Spectrum:
         spread = np.maximum(rows.std(axis=0, ddof=1), np.sqrt(2 * rows.mean(axis=0) / self.size))
         return np.asarray(spread / np.sqrt(count) * stdtrit(count, 0.975) / 2)
 
-    def _at_edges(self, edges: Float[ndarray, " b+1"]) -> Float[ndarray, " b"]:
+    def _at_edges(self, edges: Float[ndarray, " e"]) -> Float[ndarray, " b"]:
         """Weight that may lie on either side of a bin's edges, whatever the probes: mean over them.
 
         The distribution that a probe sees differs from its quadrature at x by no more than the weight of the node

@@ -7,14 +7,17 @@ import torch
 
 from ..errors import SettingError
 from ..spectrum import Step
+from .activation import ActivationBlock, activation_block
 from .estimate import estimate_steps
-from .exact import exact_steps
+from .exact import compressed_steps, exact_steps
 from .operators import Block, LayerGGN, LayerHessian, Objective
-from .planner import CHECKS, MEMORY, choose
+from .planner import CHECKS, DENSE_SIZE, MEMORY, choose
+from .replica import Replica
 from .request import Request, zeros
 from .states import check_seed
 from .timing import timed
 
+MOST_TENSORS = 2  # weight and bias: what a layer has that is linear in its parameters
 CURVATURES = ("hessian", "ggn")
 SPLITS = ("data", "held_out")
 
@@ -84,4 +87,13 @@ def _measure(request: Request) -> Iterator[Step]:
     elif choice.method == "dense":
         yield from exact_steps(request, op, choice)
     else:
-        yield from estimate_steps(request, op, choice)
+        block: ActivationBlock | str = "an objective of its own"
+        if isinstance(replica, Replica) and len(layer.parameters) <= MOST_TENSORS:
+            kind = request.curvature
+            block = activation_block(replica, layer, memory=request.memory, curvature=kind, products=choice.products)
+        if isinstance(block, str) or not block.compressed.explicit:
+            yield from estimate_steps(request, op, choice)
+        elif request.method == "auto" and block.rank <= DENSE_SIZE:
+            yield from compressed_steps(request, op, choice, block)
+        else:
+            yield from estimate_steps(request, op, choice, block=block)

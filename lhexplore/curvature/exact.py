@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..spectrum import Step
+from .activation import ActivationBlock
 from .batching import suitable
 from .dense import columns, eigenvalues
 from .lanczos import start_vector
@@ -14,6 +15,39 @@ from .operators import LayerGGN, LayerHessian
 from .planner import CHECKS, LARGEST_CHUNK, Choice
 from .request import Progress, Request, defect_notes, definite, zeros
 from .zero_band import zero_band
+
+
+def compressed_steps(
+    request: Request, op: LayerHessian | LayerGGN, choice: Choice, block: ActivationBlock
+) -> Iterator[Step]:
+    """Every eigenvalue in the few dimensions that the layer's inputs span; all others are exact zeros."""
+    progress = Progress(0, CHECKS + 1)
+    exact = block.eigenvalues()
+    yield progress.step()
+    vectors = [start_vector(op, seed=request.seed, name=op.name, index=i) for i in range(CHECKS)]
+    psd, checks = yield from definite(request, vectors, [block.matvec(v) for v in vectors], progress)
+    nodes, counts = exact.eigenvalues, np.ones(len(exact.eigenvalues))
+    if block.zeros:
+        nodes, counts = np.append(0.0, nodes), np.append(float(block.zeros), counts)
+    magnitude = float(np.abs(nodes).max())
+    band = zero_band(magnitude, op.size, epsilon=torch.finfo(op.dtype).eps, defect=exact.defect)
+    spectrum = request.spectrum(
+        op,
+        choice,
+        nodes=nodes,
+        weights=counts / op.size,
+        residuals=np.where(nodes == 0, 0.0, exact.residual),
+        method="dense",
+        trace=exact.trace,
+        symmetry_defect=exact.defect,
+        zero_band=max(band, -float(nodes.min())) if psd else band,
+        psd=psd,
+        checks=checks,
+        reason=f"every eigenvalue: the layer's inputs span so few directions that {block.rank:,} dimensions hold all "
+        "that is not zero",
+        notes=defect_notes(exact.defect, op.dtype),
+    )
+    yield progress.finish(spectrum)
 
 
 def exact_steps(

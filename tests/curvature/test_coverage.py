@@ -179,19 +179,18 @@ def test_no_sign_is_invented_for_definite_matrices(matrices):
 
 
 def test_standard_errors_of_shares_are_those_of_the_mean_over_probes(matrices):
-    # They leave out what few probes hide (a share that rests on one eigenvalue is skewed, as traces are) and what few
-    # steps hide (on which side of an edge the weight of an unresolved node lies): with all probes and steps that were
-    # asked for here ± 2 of them cover nine shares in ten, with fewer of either six to eight.
+    # They take in what few probes hide (a share that rests on one eigenvalue is skewed, as traces are) and what few
+    # steps hide (on which side of an edge the weight of an unresolved node lies).
     hits = []
     for case in matrices:
-        if case.spectrum.probes < 16 or case.spectrum.steps < 40:
+        if case.spectrum.probes < 2:  # one probe alone tells nothing of the spread
             continue
         pad = 1e-9 * np.abs(case.exact).max()
         edges = np.linspace(case.exact[0] - pad, case.exact[-1] + pad, 6)
         found = case.spectrum.histogram(edges)
         exact = np.histogram(case.exact, edges)[0] / len(case.exact)
         hits += list(np.abs(found.mass - exact) <= 2 * found.stderr + 1e-12)
-    assert covered(hits) >= 0.85
+    assert covered(hits) >= 0.95
 
 
 def confident(index, factor, dtype):

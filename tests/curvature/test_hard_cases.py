@@ -81,15 +81,15 @@ def test_a_hundred_million_parameters_are_refused_before_anything_is_allocated(m
 
 
 def test_a_table_too_large_for_its_basis_is_planned_with_fewer_steps_or_by_blocks():
-    table = nn.Sequential(nn.Embedding(3_000_000, 1), nn.Flatten(), nn.Linear(2, 3))
-    data = [(torch.randint(0, 3_000_000, (6, 2)), torch.randint(0, 3, (6,)))]
+    table = nn.Sequential(nn.Embedding(6_000_000, 1), nn.Flatten(), nn.Linear(2, 3))
+    data = [(torch.randint(0, 6_000_000, (6, 2)), torch.randint(0, 3, (6,)))]
     with session(table, data) as opened:
-        with pytest.raises(TooLargeError, match=r"3,000,000 parameters need .* steps=\d+") as caught:
+        with pytest.raises(TooLargeError, match=r"6,000,000 parameters need .* steps=\d+") as caught:
             opened.spectrum("0", method="lanczos")
         assert "GiB" in str(caught.value)
         assert opened.spectrum("2").exact  # the other layers go on
         few = opened.spectrum("0", method="lanczos", steps=4, probes=1)
-    assert few.size == 3_000_000
+    assert few.size == 6_000_000
     assert few.steps == 4
 
 
