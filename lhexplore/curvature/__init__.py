@@ -1,4 +1,9 @@
-"""From model and data to spectra: the one room that knows torch's autograd."""
+"""From model and data to spectra: the one room that knows torch's autograd.
+
+`freeze` and `Replica` make one function of model, data and loss; `choose` picks a method by sizes. `measure` answers
+for one block, exactly or by an estimate, and `measure_layers` for many at once from the factor of their Gauss-Newton
+blocks, where `agreements` found by numbers that it may. Traces and eigenvectors have ways of their own.
+"""
 
 from .batches import Batches, freeze
 from .eigenvectors import Eigenpairs, top_eigenvectors

@@ -163,7 +163,8 @@ def _ask_whole(spectrum: Spectrum) -> str:
 
 
 NEEDS = {
-    "every eigenvalue": "It needs every eigenvalue, and this spectrum is an estimate. Ask for method='dense'.",
+    "every eigenvalue": "It needs every eigenvalue, and this spectrum is an estimate. If method='auto' gives no exact "
+    "one, ask for method='dense' where the size allows.",
     "curvature": "All eigenvalues are zero or inside the zero band, so the quotient is 0/0.",
     "positive": "No eigenvalue is clearly positive.",
     "no negative": "It is meaningful only without negative eigenvalues, and this spectrum has some.",
