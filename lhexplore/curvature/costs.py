@@ -166,7 +166,9 @@ def dense_work(size: int) -> Work:
     return Work(GRAPHS, columns=size, bytes=MATRIX_PASSES * 8 * size**2, solves=(size,))
 
 
-def factor_work(sizes: Sequence[int], *, rows: int, passes: int, widths: Sequence[int] = (), itemsize: int = 8) -> Work:
+def factor_work(
+    sizes: Sequence[int], *, rows: int, passes: float, widths: Sequence[int] = (), itemsize: int = 8
+) -> Work:
     """Count the work of exact Gauss-Newton spectra of layers of these ``sizes`` by the factor method.
 
     Args:

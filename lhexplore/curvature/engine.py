@@ -1,6 +1,7 @@
 """One layer at one snapshot: operator, method, checks and the finished `Spectrum`, as a generator of steps."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import torch
@@ -10,8 +11,9 @@ from ..spectrum import Step
 from .activation import ActivationBlock, activation_block
 from .estimate import estimate_steps
 from .exact import compressed_steps, exact_steps
-from .operators import Block, LayerGGN, LayerHessian, Objective
-from .planner import CHECKS, DENSE_SIZE, MEMORY, choose
+from .fallback import Room, ladder, with_less_memory
+from .operators import GRAPH_BYTES, Block, LayerGGN, LayerHessian, Objective
+from .planner import CHECKS, DENSE_SIZE, LARGEST_CHUNK, MEMORY, Choice, choose
 from .replica import Replica
 from .request import Request, zeros
 from .states import check_seed
@@ -69,8 +71,22 @@ def measure(
 
 
 def _measure(request: Request) -> Iterator[Step]:
-    replica, layer = request.replica, request.layer
-    op = (LayerHessian if request.curvature == "hessian" else LayerGGN)(replica, layer)
+    """Answer a request, in smaller pieces where memory runs out."""
+    if not isinstance(request.replica, Replica):  # an objective of its own, which nothing is known to cut
+        yield from _attempt(request, None)
+        return
+    replica, itemsize = request.replica, torch.finfo(request.replica.dtype).bits // 8
+    size = sum(replica.tensors[name].numel() for name in request.layer.parameters)
+    rooms = ladder(replica, chunk=LARGEST_CHUNK)
+    yield from with_less_memory(lambda room: _attempt(request, room), rooms, vector_bytes=size * itemsize)
+
+
+def _attempt(request: Request, room: Room | None) -> Generator[Step, None, None]:
+    replica, layer = request.replica if room is None else room.replica, request.layer
+    request = dataclasses.replace(request, replica=replica)
+    graph_bytes = GRAPH_BYTES if room is None or room.graph_bytes is None else room.graph_bytes
+    most = LARGEST_CHUNK if room is None else room.chunk
+    op = (LayerHessian if request.curvature == "hessian" else LayerGGN)(replica, layer, graph_bytes=graph_bytes)
     checks = CHECKS if request.curvature == "hessian" and replica.loss.splits else 0
     choice = choose(
         op.size,
@@ -85,15 +101,22 @@ def _measure(request: Request) -> Iterator[Step]:
     if why:
         yield Step(1, 1, zeros(request, op, choice, why))
     elif choice.method == "dense":
-        yield from exact_steps(request, op, choice)
+        yield from exact_steps(request, op, choice, most=most)
     else:
-        block: ActivationBlock | str = "an objective of its own"
-        if isinstance(replica, Replica) and len(layer.parameters) <= MOST_TENSORS:
-            kind = request.curvature
-            block = activation_block(replica, layer, memory=request.memory, curvature=kind, products=choice.products)
-        if isinstance(block, str) or not block.compressed.explicit:
-            yield from estimate_steps(request, op, choice)
-        elif request.method == "auto" and block.rank <= DENSE_SIZE:
+        block = _block(request, choice)
+        if block is not None and request.method == "auto" and block.rank <= DENSE_SIZE:
             yield from compressed_steps(request, op, choice, block)
         else:
-            yield from estimate_steps(request, op, choice, block=block)
+            host = True if room is not None and room.host_basis else None
+            yield from estimate_steps(request, op, choice, most=most, host=host, block=block)
+
+
+def _block(request: Request, choice: Choice) -> ActivationBlock | None:
+    """The layer's block without autograd, where that can be had and pays."""
+    layer, replica = request.layer, request.replica
+    if not isinstance(replica, Replica) or len(layer.parameters) > MOST_TENSORS:
+        return None
+    block = activation_block(
+        replica, layer, memory=request.memory, curvature=request.curvature, products=choice.products
+    )
+    return None if isinstance(block, str) or not block.compressed.explicit else block

@@ -141,8 +141,8 @@ def _factor(size: int, factor: "Factor | str", *, checks: int, memory: int, aske
             "are allowed. Use fewer samples, or method='lanczos'."
         )
     reason = (
-        f"every eigenvalue, from {factor.passes} backward passes: the Hessian is its Gauss-Newton matrix here, of rank "
-        f"{rank:,} at most"
+        f"every eigenvalue, from at most {factor.passes} backward passes, if the Hessian is its Gauss-Newton matrix "
+        f"(of rank {rank:,} at most)"
     )
     return Choice("factor", reason, factor.passes + checks, needed)
 

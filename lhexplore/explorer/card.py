@@ -50,7 +50,7 @@ def preliminary_card(
 ) -> Text:
     """The card of a spectrum that is still being computed, or was stopped on the way."""
     doing = "stopped" if stopped else "computing"
-    message = f"Preliminary: {doing} at {step.done} of {step.total} products." if step.total else "Starting …"
+    message = f"Preliminary: {doing} at {step.done} of {step.total} steps." if step.total else "Starting …"
     card = {**_empty(title), "state": "preliminary", "numbers": early_numbers(trace), "message": message}
     if step.spectrum is None or hesd is None:
         return card

@@ -37,13 +37,17 @@ class Keys:
         """Where the answer may lie, best first."""
         if request.method != "auto":
             return (self._of(request, request.method),)
-        planned = (self._of(request, choice.method),) if choice.method in EXACT or choice.otherwise is None else ()
+        planned = (self._of(request, choice.method),) if self._foretold(choice) else ()
         return *planned, self._of(request, "auto")
 
     def place(self, request: Request, choice: Choice, answer: Spectrum) -> str:
         """Where a new answer is put."""
-        as_planned = request.method != "auto" or answer.method == choice.method
+        as_planned = request.method != "auto" or (self._foretold(choice) and answer.method == choice.method)
         return self._of(request, choice.method if as_planned else "auto")
+
+    def _foretold(self, choice: Choice) -> bool:
+        """Whether sizes alone say what "auto" does; the large blocks of a local functional may still fall apart."""
+        return choice.method in EXACT or self._common["functional"] == "loss"
 
     def _of(self, request: Request, method: str) -> str:
         if (request, method) not in self._made:

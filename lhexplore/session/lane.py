@@ -4,8 +4,8 @@ Whoever computes takes the lane for one product and gives it back, so a person's
 products of a long job, and closing a generator stops the work within one product.
 """
 
+import math
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -24,6 +24,7 @@ from ..curvature import (
     LayerGGN,
     LayerHessian,
     Replica,
+    Trace,
     Traces,
     agreements,
     fits,
@@ -33,15 +34,22 @@ from ..curvature import (
     top_eigenvectors,
 )
 from ..curvature.functional import Grouping, groups, local_objective
+from ..curvature.functional.functionals import as_functional
 from ..curvature.functional.measure import measure_functional
-from ..curvature.precision import noise_decides, product_noise
-from ..errors import ClosedError, NondeterministicError, SecondDerivativeError, SnapshotError
+from ..curvature.precision import DEFECT_LIMIT, noise_decides, product_noise
+from ..errors import (
+    ClosedError,
+    NondeterministicError,
+    SecondDerivativeError,
+    SnapshotError,
+    TooLargeError,
+    UnsupportedError,
+)
 from ..snapshots import Snapshot
 from ..spectrum import Spectrum, Step
 from .request import Request
 
 Item = TypeVar("Item")
-NEAR_ZERO = 0.05  # of |λ|max: negative eigenvalues smaller than this may be rounding where a network interpolates
 
 # Rows of the self-check that concern every block; a missing second derivative concerns the layers that need it only.
 MEASURED = ("symmetry", "linearity", "difference")
@@ -70,7 +78,14 @@ class Lane:
         for split in data:  # at once: the person's model may train on, and their criterion change
             self._replicas[split] = Replica(model, loss, data[split], **settings)
         self.replica = self._replicas["data"]
+        if functional != "loss":  # a private copy at once, like the criterion's
+            self._functional = as_functional(functional).to(self.replica.device, self.replica.dtype)
         self._outputs = self._count_outputs()
+
+    @property
+    def may_widen(self) -> bool:
+        """Whether a result may be computed again in float64."""
+        return self._open_dtype and self.replica.dtype == torch.float32
 
     def require_open(self) -> None:
         """Raise ClosedError once :meth:`close` was called."""
@@ -137,9 +152,20 @@ class Lane:
                 split=split,
             )
 
-        with closing(self._driven(split, snapshot, make)) as items:
-            for step in items:
-                yield self._signed(step, snapshot, split)
+        answered = False
+        try:
+            with closing(self._driven(split, snapshot, make)) as items:
+                for step in items:
+                    answered |= step.spectrum is not None and step.spectrum.layer == request.layer
+                    yield self._signed(step, snapshot, split)
+        except UnsupportedError as error:  # of the loss: seen on all examples only
+            lost = [replace(verdicts[layer.name], verdict="unusable", reason=str(error)) for layer in usable.values()]
+            self._verdicts[split, snapshot.label, curvature].update({verdict.layer: verdict for verdict in lost})
+            return "" if answered else str(error)
+        except TooLargeError as error:
+            if not answered and len(usable) > 1:  # it may be another layer's
+                return (yield from self.factored(request, {request.layer: mine}, choice, snapshot))
+            return "" if answered else str(error)
         return ""
 
     def _judge(
@@ -209,8 +235,10 @@ class Lane:
         """Why float32 is not enough for this result; empty where it is."""
         if replica.dtype != torch.float32 or replica.device.type == "mps" or found.psd or self._functional != "loss":
             return ""
-        doubtful = 0 < -found.smallest <= NEAR_ZERO * found.magnitude  # a sign that rounding may have made
-        return noise_decides(found, noise=product_noise(replica, layer) if doubtful else 0.0)
+        noise = product_noise(replica, layer)
+        if noise > DEFECT_LIMIT:  # symmetric noise, or numbers that float32 has not
+            return f"products in float32 are {noise:.1g} of their size away from those in float64"
+        return noise_decides(found, noise=noise)
 
     def _local(self, replica: Replica, layer: Layer) -> tuple[Any, Any]:
         """The layer's own scalar in place of the loss, and what measures it."""
@@ -219,16 +247,37 @@ class Lane:
         return local_objective(replica, layer, self._functional, self._groups.get(layer.name)), measure_functional
 
     def traces(
-        self, split: str, snapshot: Snapshot, layers: Sequence[Layer], **settings: Any
+        self, request: Request, snapshot: Snapshot, layers: Sequence[Layer], **settings: Any
     ) -> Generator[Traces, None, None]:
-        """Estimate the traces of ``layers`` together, one random vector at a time."""
-        yield from self._driven(split, snapshot, lambda replica: layer_traces(replica, layers, **settings))
+        """Estimate the traces of ``layers`` together, one random vector at a time; a refused one has no number."""
+        split, kind = request.split, request.curvature or "hessian"
+        refused: dict[str, Trace] = {}
+        with self.at(split, snapshot) as replica:
+            for layer in layers:
+                try:
+                    self._examine(request, replica, layer)
+                except SecondDerivativeError as error:
+                    refused[layer.name] = Trace(layer.name, layer.size, math.nan, math.nan, "error", str(error))
+        rest = [layer for layer in layers if layer.name not in refused]
+        if not rest:
+            raise SecondDerivativeError(next(iter(refused.values())).reason)
+        with closing(
+            self._driven(split, snapshot, lambda replica: layer_traces(replica, rest, curvature=kind, **settings))
+        ) as items:
+            for found in items:
+                rows, total = {row.layer: row for row in found.layers} | refused, found.total
+                if refused:
+                    reason = f"no trace of {', '.join(map(repr, refused))}"
+                    total = Trace(None, sum(layer.size for layer in layers), math.nan, math.nan, "error", reason)
+                yield replace(found, layers=tuple(rows[layer.name] for layer in layers), total=total)
 
     def eigenvectors(
-        self, split: str, snapshot: Snapshot, layer: Layer, k: int, *, curvature: str, **settings: Any
+        self, request: Request, snapshot: Snapshot, layer: Layer, k: int, **settings: Any
     ) -> Generator[Eigenpairs, None, None]:
         """Compute top eigenvectors of one block, block product by block product."""
-        kind = LayerHessian if curvature == "hessian" else LayerGGN
+        split, kind = request.split, LayerGGN if request.curvature == "ggn" else LayerHessian
+        with self.at(split, snapshot) as replica:
+            self._examine(request, replica, layer)
         yield from self._driven(split, snapshot, lambda replica: top_eigenvectors(kind(replica, layer), k, **settings))
 
     def _driven(
@@ -299,16 +348,6 @@ class Lane:
         with self.at(split, snapshot) as replica:
             accuracy = replica.accuracy()
             return {"loss": replica.value(), **({} if accuracy is None else {"accuracy": accuracy})}
-
-    def product_seconds(self, layer: Layer, snapshot: Snapshot) -> float:
-        """Seconds of one product with ``layer``, without the graph that all its products share."""
-        with self.at("data", snapshot) as replica:
-            op = LayerHessian(replica, layer)
-            vector = torch.ones(op.size, dtype=op.dtype, device=op.device)
-            op.matvec(vector)
-            began = time.perf_counter()
-            op.matvec(vector)
-            return time.perf_counter() - began
 
     def fits(self, snapshot: Snapshot) -> bool:
         """Whether the weights of ``snapshot`` can be read and fit the model; if not, its row says why."""

@@ -1,6 +1,5 @@
 """The one object users make: a model, its data and its snapshots, joined to spectra that are computed once."""
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -17,7 +16,6 @@ import torch
 from torch import nn
 
 from ..curvature import (
-    BATCHED_COLUMN,
     Choice,
     Eigenpairs,
     Layer,
@@ -31,13 +29,14 @@ from ..curvature import (
 )
 from ..diagnosis import Diagnosis
 from ..digests import digest_json
-from ..errors import LhexploreError, SettingError, SnapshotError, UnsupportedError, whole_number
+from ..errors import LhexploreError, SettingError, SnapshotError, TooLargeError, UnsupportedError, whole_number
 from ..jobs import Job, Progress, Waitable
 from ..snapshots import Snapshot, Snapshots
 from ..spectrum import WHOLE, Spectrum, Step
 from ..store import Store, open_store
 from . import tables
 from .bar import Bar
+from .forecast import Forecast
 from .keys import Keys
 from .lane import Lane
 from .reading import read
@@ -113,7 +112,7 @@ class Session:
         copy = self._lane.replica.model
         self._layers = list_layers(copy, layers)
         self._snapshots = Snapshots.of(snapshots, copy if snapshots is None else model)
-        identities = identify_model(copy), self._lane.replica.loss.identity
+        identities = identify_model(copy), self._lane.replica.loss.identity, identify(functional)
         self._store: Store = open_store(cache)
         if hidden := sorted({name for identity in identities for name in opaque(identity)}):
             self._store = open_store(False)
@@ -126,15 +125,14 @@ class Session:
             "model": digest_json(identities[0]),
             "weight": weight if isinstance(weight, str) else f"{weight.__module__}.{weight.__qualname__}",
             "loss": digest_json(identities[1]),
-            "functional": functional if isinstance(functional, str) else digest_json(identify(functional)),
+            "functional": functional if isinstance(functional, str) else digest_json(identities[2]),
             "mode": mode,
-            "dtype": str(self._lane.replica.dtype),
+            "dtype": str(self._lane.replica.dtype) + (" or finer" if self._lane.may_widen else ""),
             "device": self._lane.replica.device.type,
             "tf32": False,
         }
         self._keys = Keys(common, layer=self._layer, snapshots=self._snapshots, data=self._data)
-        self._pace: dict[tuple[str | None, str], float] = {}  # (layer, method) -> seconds a product took
-        self._product: dict[str | None, float] = {}  # layer -> seconds of one product, once measured
+        self._forecast = Forecast(self._lane, self._layers, self._layer)
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
         self._pending: WeakSet[Waitable] = WeakSet()
         self._failures: dict[tuple[str | None, str], str] = {}
@@ -196,8 +194,10 @@ class Session:
     ) -> Spectrum:
         """Eigenvalues of the block of ``layer`` (None: the whole network) at ``snapshot`` (index or label).
 
-        Costs nothing when cached; otherwise about ``size`` products (dense) or ``steps × probes`` (lanczos), each
-        about two gradients over the frozen data. ``Spectrum.reason`` says what ``method="auto"`` chose and why.
+        Costs nothing when cached. Otherwise some tens of gradients for all layers at once (factor: where the Hessian is
+        its Gauss-Newton matrix, all that are missing at this snapshot are computed and kept), ``size`` products (dense)
+        or ``steps × probes`` (lanczos), each a fraction of a gradient to about three. ``Spectrum.reason`` says what
+        ``method="auto"`` chose and why.
 
         Raises:
             UnknownLayerError, UnknownSnapshotError: with near names.
@@ -218,7 +218,7 @@ class Session:
 
     def cached(self, layer: str | None, snapshot: int | str = -1, **settings: Any) -> Spectrum | None:
         """The complete spectrum if it is known already; never computes."""
-        return self._known(self._request(layer, snapshot, **settings))
+        return self.known(self._request(layer, snapshot, **settings))
 
     def traces(self, snapshot: int | str = -1, *, split: str = "data", probes: int = 10) -> Traces:
         """Traces of all layers at once, each with its error: costs one product with the whole network per probe.
@@ -231,9 +231,9 @@ class Session:
     def stream_traces(self, snapshot: int | str = -1, *, split: str = "data", probes: int = 10) -> Iterator[Traces]:
         """Yield ever better values of :meth:`traces`, one per probe; the first after about a gradient and a product."""
         request = self._request(None, snapshot, split=split, probes=probes)
+        self._require_loss("Traces")
         chosen = [row for row in self._layers if row.status == "ok"]
-        row, kind = self._snapshots[request.snapshot], request.curvature or "hessian"
-        return self._lane.traces(split, row, chosen, probes=probes, seed=self._seed, curvature=kind)
+        return self._lane.traces(request, self._snapshots[request.snapshot], chosen, probes=probes, seed=self._seed)
 
     def eigenvectors(
         self,
@@ -256,12 +256,9 @@ class Session:
     ) -> Iterator[Eigenpairs]:
         """Yield ever better values of :meth:`eigenvectors`."""
         request = self._request(layer, snapshot, **settings)
-        kind, row = request.curvature or "hessian", self._snapshots[request.snapshot]
-        if not self._plain_loss:
-            raise UnsupportedError("Eigenvectors are those of functional='loss'; make a session without functional=.")
-        return self._lane.eigenvectors(
-            request.split, row, self._layer(request.layer), k, curvature=kind, seed=self._seed
-        )
+        self._require_loss("Eigenvectors")
+        row = self._snapshots[request.snapshot]
+        return self._lane.eigenvectors(request, row, self._layer(request.layer), k, seed=self._seed)
 
     # ---- many of them
 
@@ -335,7 +332,7 @@ class Session:
     ) -> Table:
         """Say what would be computed: method, products, seconds, bytes, and what is cached already.
 
-        Times one product with each block on the frozen data, nothing more.
+        Times one gradient on the frozen data, nothing more.
         """
         self._lane.require_open()
         wanted = self._grid(layers, snapshots)
@@ -420,6 +417,10 @@ class Session:
     def _layer(self, name: str | None) -> Layer:
         return block(self._layers, name)
 
+    def _require_loss(self, what: str) -> None:
+        if not self._plain_loss:
+            raise UnsupportedError(f"{what} are those of functional='loss'; make a session without functional=.")
+
     def _request(self, layer: str | None, snapshot: int | str, **settings: Any) -> Request:
         names = {row.name for row in self._layers}
         name = None if layer is None or (layer == WHOLE and WHOLE not in names) else layer
@@ -441,21 +442,22 @@ class Session:
         settings: dict[str, Any] = {"method": request.method, "steps": request.steps, "probes": request.probes}
         return choose(layer.size, itemsize=itemsize, factor=shape, **settings)
 
-    def cached_request(self, request: Request) -> bool:
-        """Whether the answer to a request is known."""
-        return self._known(request) is not None
-
-    def _known(self, request: Request) -> Spectrum | None:
+    def known(self, request: Request) -> Spectrum | None:
+        """The answer to a request if it is there; never computes."""
         if self._snapshots[request.snapshot].status != "ok":
             return None
         places = self._keys.places(request, self.choice(request))
         found = next((known for place in places if (known := self._store.get(place)) is not None), None)
-        if found is None or (found.layer == request.layer and found.snapshot == request.snapshot):
+        if found is None or (found.layer, found.snapshot, found.split) == (
+            request.layer,
+            request.snapshot,
+            request.split,
+        ):
             return found
         return replace(found, layer=request.layer, snapshot=request.snapshot, split=request.split)
 
     def _steps(self, request: Request) -> Iterator[Step]:
-        known = self._known(request)
+        known = self.known(request)
         if known is not None:
             yield Step(known.products, known.products, known)
             return
@@ -466,7 +468,7 @@ class Session:
                 return
             if request.method == "factor":
                 raise UnsupportedError(
-                    f"The factor does not give the Hessian of {request.layer or WHOLE!r}: {refused} Use method='auto', "
+                    f"The factor does not give the Hessian of {request.layer or WHOLE!r}: {refused.rstrip('.')}. Use method='auto', "
                     "or curvature='ggn' for the Gauss-Newton matrix."
                 )
         layer, snapshot = self._layer(request.layer), self._snapshots[request.snapshot]
@@ -487,6 +489,10 @@ class Session:
                     step = next(items)
                 except StopIteration as end:
                     return str(end.value)
+                except TooLargeError as error:
+                    if request.method == "factor":
+                        raise
+                    return str(error)
                 found = step.spectrum
                 if found is not None:
                     self._remember(replace(request, layer=found.layer), found)
@@ -499,14 +505,13 @@ class Session:
         if request.layer is None:
             return [None]
         beside = [replace(request, layer=row.name) for row in self._layers if row.status == "ok"]
-        missing = [r for r in beside if r != request and self.choice(r).method == "factor" and self._known(r) is None]
+        missing = [r for r in beside if r != request and self.choice(r).method == "factor" and self.known(r) is None]
         return [request.layer, *(r.layer for r in missing)]
 
     def _remember(self, request: Request, spectrum: Spectrum) -> None:
         self._store.put(self._keys.place(request, self.choice(request), spectrum), spectrum)
         self._failures.pop((request.layer, request.snapshot), None)
-        if spectrum.products:
-            self._pace[request.layer, self.choice(request).method] = spectrum.seconds / spectrum.products
+        self._forecast.observe(request, self.choice(request), spectrum)
 
     def _left_out(self, snapshots: Which) -> str:
         """What a table would show as missing, in a sentence; empty where nothing is."""
@@ -532,27 +537,22 @@ class Session:
         return [self._request(name, row.label) for row in usable for name in names]
 
     def seconds(self, request: Request) -> float:
-        """Predicted seconds of a request, from the layer's earlier spectra, else :meth:`calibrate`; NaN before both."""
-        choice = self.choice(request)
-        pace = self._pace.get((request.layer, choice.method))
-        if pace is None:
-            pace = self._product.get(request.layer, math.nan) * (BATCHED_COLUMN if choice.method == "dense" else 1)
-        return pace * choice.products
+        """Predicted seconds of a request, corrected by what ran; NaN before :meth:`calibrate`."""
+        return self._forecast.seconds(request, self.choice(request))
 
     def calibrate(self, wanted: Sequence[Request]) -> None:
-        """Time one product with each wanted block that was never computed: what predictions rest on at first."""
-        snapshot = self._first_usable()
-        for name in {request.layer for request in wanted if not self.cached_request(request)}:
-            if name not in self._product:
-                self._product[name] = self._lane.product_seconds(self._layer(name), snapshot)
+        """Time one gradient, once, if anything of ``wanted`` is missing: what predictions rest on at first."""
+        if not self._forecast.calibrated and any(self.known(request) is None for request in wanted):
+            self._forecast.calibrate(self._first_usable())
 
     def _fill(self, wanted: list[Request]) -> Iterator[Progress]:
         began, first = time.perf_counter(), None
-        missing = [request for request in wanted if self._known(request) is None]
+        missing = [request for request in wanted if self.known(request) is None]
         done = len(wanted) - len(missing)
         computed = 0
         ahead, sample = Counter(request.layer for request in missing), {request.layer: request for request in missing}
         yield Progress(done, len(wanted), time.perf_counter() - began, 0.0 if not missing else float("nan"))
+        self.calibrate(missing)
         for request in missing:
             name = WHOLE if request.layer is None else request.layer
             ahead[request.layer] -= 1

@@ -23,17 +23,18 @@ def plan(session: "Session", wanted: Sequence[Request]) -> Table:
     rows: list[dict[str, Any]] = []
     for request in wanted:
         choice = session.choice(request)
-        cached = session.cached_request(request)
+        known = session.known(request)
+        cached = known is not None
         rows.append(
             {
                 "snapshot": request.snapshot,
                 "layer": request.layer or WHOLE,
-                "method": choice.method,
+                "method": choice.method if known is None else known.method,
                 "products": 0 if cached else choice.products,
                 "seconds": 0.0 if cached else session.seconds(request),
                 "MB": choice.bytes / 1e6,
                 "cached": cached,
-                "why": choice.reason,
+                "why": choice.reason if known is None else known.reason,
             }
         )
     missing = [row for row in rows if not row["cached"]]

@@ -13,23 +13,31 @@ from curvature.matrices import MatrixOperator, rotated
 from curvature.objectives import NetObjective, classes, hessian, mlp
 from torch import nn
 
+from lhexplore.curvature import engine
 from lhexplore.curvature.batches import freeze
 from lhexplore.curvature.dense import columns, eigenvalues
-from lhexplore.curvature.engine import measure
 from lhexplore.curvature.fallback import Room, ladder, with_less_memory
 from lhexplore.curvature.lanczos import lanczos, start_vector
 from lhexplore.curvature.layers import find_layer
 from lhexplore.curvature.memory import out_of_memory, requested
 from lhexplore.curvature.operators import GRAPH_BYTES, LayerHessian
-from lhexplore.curvature.planner import choose
+from lhexplore.curvature.planner import MEMORY, choose
 from lhexplore.curvature.replica import Replica
+from lhexplore.curvature.request import Request
 from lhexplore.curvature.smaller import halved, largest_batch, on_cpu
+from lhexplore.curvature.timing import timed
 from lhexplore.errors import DataError, NotFiniteError, TooLargeError
 from lhexplore.spectrum import Spectrum, Step
 
 SAME = 1e-12  # relative, float64: sums of 24 examples in another order
 
 CUDA_TEXT = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.11 GiB."
+
+
+def measure(replica, layer, *, label, snapshot, method="auto", steps=100, probes=5, seed=0):
+    """One attempt, without the engine's own ladder."""
+    request = Request(replica, layer, label, snapshot, method, "hessian", "data", steps, probes, seed, MEMORY)
+    return timed(engine._attempt(request, None), replica)
 
 
 def cuda_error():

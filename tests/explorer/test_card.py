@@ -70,7 +70,7 @@ def test_cards_without_a_value_say_why():
     assert "Press Compute" in missing_card("t", waiting=False)["message"]
     assert "loss is NaN" in failed_card("t", "loss is NaN")["message"]
     on_the_way = preliminary_card("t", Step(30, 100, value), hesd(value), stopped=False)
-    assert on_the_way["message"] == "Preliminary: computing at 30 of 100 products."
+    assert on_the_way["message"] == "Preliminary: computing at 30 of 100 steps."
     assert on_the_way["numbers"]
     assert "stopped at 30" in preliminary_card("t", Step(30, 100), None, stopped=True)["message"]
     assert preliminary_card("t", Step(0, 0), None, stopped=False)["message"] == "Starting …"

@@ -288,7 +288,7 @@ def test_a_value_on_its_way_is_shown_as_preliminary(made):
 
     explorer = made(Slow(missing={("conv1", 11)}))
     until(lambda: card(explorer)["state"] == "preliminary" and card(explorer)["numbers"])
-    assert card(explorer)["message"] == "Preliminary: computing at 3 of 10 products."
+    assert card(explorer)["message"] == "Preliminary: computing at 3 of 10 steps."
     assert not explorer.spectrum.complete
     assert explorer.diagnosis is None
     with pytest.raises(TimeoutError, match="47 of 48"):
