@@ -467,8 +467,9 @@ class Session:
             if not refused:
                 return
             if request.method == "factor":
+                why = refused.rstrip(".")
                 raise UnsupportedError(
-                    f"The factor does not give the Hessian of {request.layer or WHOLE!r}: {refused.rstrip('.')}. Use method='auto', "
+                    f"The factor does not give the Hessian of {request.layer or WHOLE!r}: {why}. Use method='auto', "
                     "or curvature='ggn' for the Gauss-Newton matrix."
                 )
         layer, snapshot = self._layer(request.layer), self._snapshots[request.snapshot]
@@ -483,11 +484,14 @@ class Session:
         snapshot = self._snapshots[request.snapshot]
         wanted = {name: self._layer(name) for name in self._together(request)}
         items = self._lane.factored(request, wanted, self.choice(request), snapshot)
+        answer: Step | None = None
         try:
             while True:
                 try:
                     step = next(items)
                 except StopIteration as end:
+                    if answer is not None:  # last, as in every stream, whatever order the layers were solved in
+                        yield replace(answer, done=answer.total)
                     return str(end.value)
                 except TooLargeError as error:
                     if request.method == "factor":
@@ -496,7 +500,8 @@ class Session:
                 found = step.spectrum
                 if found is not None:
                     self._remember(replace(request, layer=found.layer), found)
-                yield step if found is None or found.layer == request.layer else Step(step.done, step.total)
+                    answer = step if found.layer == request.layer else answer
+                yield Step(step.done, step.total)
         finally:
             items.close()
 
