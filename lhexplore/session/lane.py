@@ -162,10 +162,11 @@ class Lane:
             lost = [replace(verdicts[layer.name], verdict="unusable", reason=str(error)) for layer in usable.values()]
             self._verdicts[split, snapshot.label, curvature].update({verdict.layer: verdict for verdict in lost})
             return "" if answered else str(error)
-        except TooLargeError as error:
-            if not answered and len(usable) > 1:  # it may be another layer's
+        except TooLargeError:
+            if not answered and len(usable) == 1:
+                raise
+            if not answered:  # it may be another layer's
                 return (yield from self.factored(request, {request.layer: mine}, choice, snapshot))
-            return "" if answered else str(error)
         return ""
 
     def _judge(
