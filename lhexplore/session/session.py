@@ -123,7 +123,7 @@ class Session:
         common = {
             "seed": self._seed,
             "model": digest_json(identities[0]),
-            "weight": weight if isinstance(weight, str) else f"{weight.__module__}.{weight.__qualname__}",
+            "weight": weight if isinstance(weight, str) else digest_json(identify(weight)),
             "loss": digest_json(identities[1]),
             "functional": functional if isinstance(functional, str) else digest_json(identities[2]),
             "mode": mode,

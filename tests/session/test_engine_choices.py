@@ -1,6 +1,7 @@
 """What the session makes of the engine: which method answers, under which key it lies, and what is refused in words."""
 
 import copy
+import functools
 import threading
 
 import numpy as np
@@ -366,6 +367,13 @@ def test_an_estimate_asked_for_by_name_does_not_answer_auto(loader):
     assert session.spectrum("0", method="lanczos", steps=4, probes=1).method == "lanczos"
     assert session.spectrum("0", steps=4, probes=1).exact  # neuron by neuron
     assert session.cached("0", steps=4, probes=1).exact
+
+
+def test_what_a_batch_counts_by_may_be_a_partial(relu, loader, tmp_path):
+    weight = functools.partial(lambda batch, scale: scale * len(batch[1]), scale=2.0)
+    found = make(relu, loader, weight=weight, cache=tmp_path).spectrum("4")
+    close(found.eigenvalues, make(relu, loader).spectrum("4").eigenvalues)
+    assert make(relu, loader, weight=weight, cache=tmp_path).cached("4") is not None
 
 
 # ---- precision
