@@ -175,6 +175,7 @@ def main() -> None:
     whole = not (args.model or args.tool or args.task or args.quick or args.device != "cpu")
     args.model = args.model or list(QUICK_MODELS if args.quick else PLANS)
     about, cells = facts(args), []
+    out = args.out or (RESULTS / "peers.json" if whole else None)
     with tempfile.TemporaryDirectory(prefix="lhexplore-bench-") as folder:
         for model in args.model:
             print(model, flush=True)
@@ -188,18 +189,17 @@ def main() -> None:
                     told = f"{row['seconds']:.3g} s" if "seconds" in row else row["message"]
                     wall = time.perf_counter() - began
                     print(f"  {task:7} {tool(name).label:20} {row['status']:12} {told:.90}  [{wall:.0f} s]", flush=True)
+            if out is not None:  # a run that is stopped leaves what it measured
+                out.parent.mkdir(parents=True, exist_ok=True)
+                found = about | {"cells": cells, "ratios": ratios(cells)}
+                out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     for task in args.task or TASKS:
         print(f"\n{TASKS[task][1]}\n\n{table(cells, task)}")
     if not args.quick:
         print("\n" + "\n".join(verdicts(cells, {m: row["piecewise_linear"] for m, row in about["models"].items()})))
-    out = args.out or (RESULTS / "peers.json" if whole else None)
     if out is not None:
         from picture import draw
 
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(
-            json.dumps(about | {"cells": cells, "ratios": ratios(cells)}, indent=1, ensure_ascii=False) + "\n"
-        )
         print(f"\n{out.name}, " + ", ".join(path.name for path in draw(out)))
 
 
