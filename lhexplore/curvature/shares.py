@@ -23,7 +23,7 @@ from .replica import Replica
 from .smaller import halved, largest_batch
 from .trees import count_examples
 
-QUICK = 1.0  # seconds that may be spent on a steadier figure: other programs disturb single ones
+QUICK = 0.25  # seconds that may be spent on a steadier figure: other programs disturb single ones
 TRIES = 3
 SLICE = 8  # examples whose graph is measured; that of more grows with them
 LOSS = ""  # no parameter has this name
