@@ -245,6 +245,7 @@ class _Memory:
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
+        self.tensors = objective.tensors  # those of the start: others may be loaded between two items
         self._known = dict[tuple[int, str], SecondDerivativeError]()
 
     def __getattr__(self, name: str) -> Any:

@@ -476,3 +476,13 @@ def test_requests_that_take_turns_at_different_weights_do_not_mix(loader):
             assert truth.method == way
             assert np.array_equal(last[way, k].spectrum.nodes, truth.nodes), (way, k)
         close(last["vectors", k].values, alone.eigenvectors("0", 1, k).values)
+
+
+def test_traces_go_on_where_other_weights_were_loaded_in_between(relu, loader):
+    with make(relu, loader, snapshots=[relu.state_dict(), {k: 2 * v for k, v in relu.state_dict().items()}]) as session:
+        alone = session.traces(0, probes=3)
+        items = session.stream_traces(0, probes=3)
+        next(items)
+        session.evaluate(1)
+        *_, mixed = items
+    assert [t.value for t in mixed.layers] == [t.value for t in alone.layers]
