@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -131,8 +132,9 @@ class Session:
             "device": self._lane.replica.device.type,
             "tf32": False,
         }
-        self._keys = Keys(common, layer=self._layer, snapshots=self._snapshots, data=self._data)
-        self._forecast = Forecast(self._lane, self._layers, self._layer)
+        layer = partial(block, self._layers)  # not a method of ours: that would keep a dropped session alive
+        self._keys = Keys(common, layer=layer, snapshots=self._snapshots, data=self._data)
+        self._forecast = Forecast(self._lane, self._layers, layer)
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
         self._pending: WeakSet[Waitable] = WeakSet()
         self._failures: dict[tuple[str | None, str], str] = {}

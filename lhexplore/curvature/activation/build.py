@@ -1,11 +1,13 @@
 """Build a block from the layer's output, prove it against double backward, or say why it cannot be used."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from ...errors import SecondDerivativeError, TooLargeError, UnsupportedError
 from ..definiteness import gauss_newton_gap, tolerance
@@ -134,9 +136,28 @@ def _units(op: Operator, part: OutputObjective) -> Axes | None:
 
 def _flops(op: Operator) -> float:
     """Of one product from the layer's output on, on its micro-batch; counted, not timed, so that choices repeat."""
-    with FlopCounterMode(display=False) as counter:
+    with _Counter() as counter:
         op.matvec(torch.ones(op.size, dtype=op.dtype, device=op.device))
-    return float(counter.get_total_flops())
+    return float(counter.flops)
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operations of matrix products and convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0.0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # skipping it, as torch's own counter does, would import the whole compiler
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if (count := flop_registry.get(func._overloadpacket)) is not None:
+            self.flops += count(*args, **kwargs, out_val=out)
+        return out
 
 
 def _matrices(ops: list[Operator], parts: list[OutputObjective], found: Span, axes: Axes) -> tuple[list[Group], float]:
