@@ -503,7 +503,8 @@ class Session:
                 if found is not None:
                     self._remember(replace(request, layer=found.layer), found)
                     answer = step if found.layer == request.layer else answer
-                yield Step(step.done, step.total)
+                early = None if found is None or found.layer != request.layer else replace(found, complete=False)
+                yield Step(step.done, step.total, early)  # to be seen at once, while other layers are solved
         finally:
             items.close()
 
