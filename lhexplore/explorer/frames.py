@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from bokeh.model import Model
 from bokeh.models import ColorMapper, ColumnDataSource, FixedTicker, LayoutDOM, Range1d
-from bokeh.models.annotations import Title
+from bokeh.models.annotations import ColorBar, Title
 from bokeh.models.axes import Axis
 from jaxtyping import Float32
 from numpy import ndarray
@@ -147,6 +147,7 @@ _CARRIED: Mapping[type[Model], Sequence[str]] = {
     Range1d: ("start", "end", "reset_start", "reset_end"),
     FixedTicker: ("ticks", "minor_ticks"),
     Axis: ("axis_label", "major_label_overrides"),
+    ColorBar: ("major_label_overrides",),
     ColorMapper: ("low", "high", "palette"),
     ColumnDataSource: (),
 }

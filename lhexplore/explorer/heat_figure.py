@@ -186,6 +186,7 @@ def _add_colour_bar(plot: figure, mapper: LinearColorMapper, colours: _ColourSca
     ticks = colours.ticks()
     bar = ColorBar(
         color_mapper=mapper,
+        name=f"{prefix}heat-bar",
         ticker=FixedTicker(name=f"{prefix}heat-bar-ticks", ticks=list(ticks)),
         major_label_text_font_size="11px",
         background_fill_color=None,

@@ -101,3 +101,21 @@ def test_refresh_sends_nothing_where_nothing_changed(session, plot):
 def test_exact_and_estimated_blocks_have_the_same_structure(session):
     assert make(session, "conv1").structure == make(session, "conv2").structure
     assert make(session, "conv1").structure != make(session, "conv1", kind="density").structure
+
+
+def test_the_words_beside_the_colours_follow_their_range():
+    from bokeh.models import ColorBar
+
+    from lhexplore.diagnosis import METRICS
+    from lhexplore.explorer.figures import heat_map
+
+    def plot(*values):
+        table = np.array([values], float).T
+        names = [f"layer{i}" for i in range(len(values))]
+        return heat_map(table, names, ["now"], metric=METRICS["lambda_max"], layer=0, ticks={0.0: "now"}, x_label="x")
+
+    live, fresh = plot(1.26, np.nan, np.nan), plot(165.0, 0.0139, 3.0)
+    refresh(live.root, fresh)
+    (bar,) = live.root.select({"type": ColorBar})
+    assert set(bar.major_label_overrides) == set(bar.ticker.ticks)
+    assert bar.major_label_overrides == next(iter(fresh.root.select({"type": ColorBar}))).major_label_overrides
