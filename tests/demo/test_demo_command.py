@@ -65,10 +65,21 @@ def test_bad_settings_are_one_line(home):
     assert run.stderr == "lhexplore: steps must be a whole number from 1 up; got 0.\n"
 
 
+def heed_interrupts():
+    """What a shell starts in the background inherits that interrupts are ignored, and so would our child."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     command = [sys.executable, "-m", "lhexplore", "demo", "--model", "dense", "--steps", "64"]
     run = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
     )
     until = time.monotonic() + 120
     while time.monotonic() < until and len(list(tmp_path.rglob("*.safetensors"))) < 7 + 4 and run.poll() is None:
