@@ -7,21 +7,23 @@ blocks, where `agreements` found by numbers that it may. Traces and eigenvectors
 
 from .batches import Batches, freeze
 from .eigenvectors import Eigenpairs, top_eigenvectors
-from .engine import measure
+from .engine import CURVATURES, SPLITS, measure
 from .factor.agreement import Agreement
 from .factor.output import MOST_OUTPUTS
-from .factored import agreements, fits, measure_layers
+from .factored import agreements, factor_eigenvectors, fits, measure_layers
 from .identity import identify, identify_model, opaque
 from .layers import Layer, find_layer, list_layers, whole_network
 from .losses import Loss, as_loss
 from .operators import LayerGGN, LayerHessian
-from .planner import BATCHED_COLUMN, Choice, Factor, choose
+from .planner import METHODS, Choice, Factor, choose
 from .replica import Replica
 from .traces import Trace, Traces, layer_traces
 
 __all__ = [
-    "BATCHED_COLUMN",
+    "CURVATURES",
+    "METHODS",
     "MOST_OUTPUTS",
+    "SPLITS",
     "Agreement",
     "Batches",
     "Choice",
@@ -37,6 +39,7 @@ __all__ = [
     "agreements",
     "as_loss",
     "choose",
+    "factor_eigenvectors",
     "find_layer",
     "fits",
     "freeze",

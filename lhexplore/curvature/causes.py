@@ -23,6 +23,7 @@ from ..errors import (
 from .batches import IGNORED_LABEL
 from .graphs import leaves_behind
 from .losses import CriterionLoss
+from .memory import out_of_memory
 from .trees import describe, first_line, tensors
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def of_forward(replica: "Replica", i: int, error: Exception) -> BaseException:
         return SecondDerivativeError(f"In {place}: {error}")
     if isinstance(error, LhexploreError):
         return error
-    if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+    if out_of_memory(error) is not None:
         return TooLargeError(f"The forward pass of batch {i} ran out of memory. Use smaller batches; the result stays.")
     text = first_line(error)
     place = failing_layer(replica, replica.batch(i))

@@ -27,7 +27,6 @@ FORWARD = 1 / 3  # of a gradient: the backward pass multiplies twice where the f
 STEP_CALLS = 250  # small operations that one Lanczos step is worth besides its product: what counts for small blocks
 MATRIX_PASSES = 6  # over the matrix of the dense method, besides its eigenvalues
 UNTRIED, KIN, ONCE, STEADY = 3.0, 2.0, 1.5, 1.25  # factors of uncertainty, by what is known
-BASES = ("gradient", "product")  # what work is made of: observed by themselves, one unit at a time
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from ..errors import NotFiniteError, SettingError, TooLargeError, whole_number
+from .batching import suitable
 from .dense import columns
 from .lanczos import dot
 from .operators import SymmetricOperator
-from .planner import MEMORY, chunk_size, dense_bytes
+from .planner import MEMORY, dense_bytes
 from .states import check_seed
 from .subspace import COLUMNS, Basis, multiplied, norms, random_rows, unit_of, wanted
 
@@ -127,7 +128,7 @@ def _check(largest: str, tolerance: Any) -> None:
 
 def _dense(op: SymmetricOperator, k: int, largest: str, tolerance: float) -> Iterator[Eigenpairs]:
     nothing, matrix = np.empty(0), torch.empty(0)
-    for done, filled in columns(op, chunk=chunk_size(op.size, graph_bytes=getattr(op, "graph_bytes", 1))):
+    for done, filled in columns(op, chunk=suitable(op)):
         matrix = filled
         if done < op.size:
             yield Eigenpairs(nothing, np.empty((0, op.size)), nothing, nothing.astype(bool), done, op.size)

@@ -11,6 +11,7 @@ from .activation import ActivationBlock
 from .batching import suitable
 from .dense import columns, eigenvalues
 from .lanczos import start_vector
+from .listed import listed
 from .operators import LayerGGN, LayerHessian
 from .planner import CHECKS, LARGEST_CHUNK, Choice
 from .request import Progress, Request, defect_notes, definite, zeros
@@ -26,21 +27,16 @@ def compressed_steps(
     yield progress.step()
     vectors = [start_vector(op, seed=request.seed, name=op.name, index=i) for i in range(CHECKS)]
     psd, checks = yield from definite(request, vectors, [block.matvec(v) for v in vectors], progress)
-    nodes, counts = exact.eigenvalues, np.ones(len(exact.eigenvalues))
-    if block.zeros:
-        nodes, counts = np.append(0.0, nodes), np.append(float(block.zeros), counts)
-    magnitude = float(np.abs(nodes).max())
+    magnitude = float(np.abs(exact.eigenvalues).max())
     band = zero_band(magnitude, op.size, epsilon=torch.finfo(op.dtype).eps, defect=exact.defect)
     spectrum = request.spectrum(
         op,
         choice,
-        nodes=nodes,
-        weights=counts / op.size,
-        residuals=np.where(nodes == 0, 0.0, exact.residual),
+        **listed(exact.eigenvalues, op.size, residual=exact.residual),
         method="dense",
         trace=exact.trace,
         symmetry_defect=exact.defect,
-        zero_band=max(band, -float(nodes.min())) if psd else band,
+        zero_band=max(band, -float(exact.eigenvalues.min())) if psd else band,
         psd=psd,
         checks=checks,
         reason=f"every eigenvalue: the layer's inputs span so few directions that {block.rank:,} dimensions hold all "
@@ -85,9 +81,7 @@ def exact_steps(
     spectrum = request.spectrum(
         op,
         choice,
-        nodes=exact.eigenvalues,
-        weights=np.full(op.size, 1 / op.size),
-        residuals=np.full(op.size, exact.residual),
+        **listed(exact.eigenvalues, op.size, residual=exact.residual),
         method="dense",
         trace=exact.trace,
         symmetry_defect=exact.defect,

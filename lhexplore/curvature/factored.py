@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..spectrum import Spectrum, Step
-from .factor import FactorResult, factor_spectra
+from .eigenvectors import Eigenpairs, from_rows
+from .factor import FactorResult, factor_rows, factor_spectra
 from .factor.agreement import Agreement, agreement
 from .layers import Layer
+from .listed import listed
 from .planner import MEMORY, Choice
 from .replica import Replica
 from .timing import timed
@@ -25,6 +26,17 @@ def agreements(replica: Replica, layers: Sequence[Layer], *, curvature: str = "h
 def fits(verdict: Agreement, *, curvature: str) -> bool:
     """Whether the factor gives the curvature asked for."""
     return verdict.verdict != "unusable" and (curvature == "ggn" or verdict.is_hessian)
+
+
+def factor_eigenvectors(replica: Replica, layer: Layer, k: int, *, verdict: Agreement, seed: int = 0) -> Eigenpairs:
+    """The ``k`` largest eigenpairs of one layer that :func:`fits` allows, from its rows, all of which are held.
+
+    Costs C − 1 backward passes to the layer and the eigenvectors of the smaller Gram matrix.
+    """
+    examples = (layer.name,) if verdict.verdict == "examples" else ()
+    with replica.guard():
+        rows = [factor_rows(replica, i, [layer], examples=examples)[layer.name] for i in range(replica.count)]
+        return from_rows(torch.cat(rows), k, seed=seed)
 
 
 def measure_layers(
@@ -82,21 +94,13 @@ def measure_layers(
 def _spectrum(
     result: FactorResult, size: int, choice: Choice, verdict: Agreement, replica: Replica, **place: Any
 ) -> Spectrum:
-    zeros = size - len(result.eigenvalues)
-    nodes, counts = result.eigenvalues, np.ones(len(result.eigenvalues))
-    residuals = np.full(len(nodes), result.residual)
-    if zeros:  # by rank: there are more parameters than rows
-        nodes, counts = np.append(0.0, nodes), np.append(float(zeros), counts)
-        residuals = np.append(0.0, residuals)
-    magnitude = float(nodes.max())
+    magnitude = float(result.eigenvalues.max(initial=0.0))
     epsilon = torch.finfo(replica.dtype).eps
     notes = () if not result.fallback else ("Rows of the factor were computed example by example.",)
     return Spectrum(
         **place,
         size=size,
-        nodes=nodes,
-        weights=counts / size,
-        residuals=residuals,
+        **listed(result.eigenvalues, size, residual=result.residual),
         method="factor",
         trace=result.trace,
         zero_band=zero_band(magnitude, size, epsilon=epsilon, defect=0.0),

@@ -52,7 +52,7 @@ def choose(
     itemsize: int = 8,
     checks: int = CHECKS,
     memory: int = MEMORY,
-    factor: "Factor | str" = "",
+    factor: "Factor | str" = "one block at a time has none, measure_layers takes many",
 ) -> Choice:
     """Choose how to get the spectrum of a block.
 
@@ -130,7 +130,7 @@ def choose(
 def _factor(size: int, factor: "Factor | str", *, checks: int, memory: int, asked: bool) -> Choice | None:
     """The factor method with its price; None where "auto" should not even try it."""
     if not isinstance(factor, Factor):
-        raise UnsupportedError(f"method='factor' is not possible here: {factor or 'the loss has no outputs apart'}.")
+        raise UnsupportedError(f"method='factor' is not possible here: {factor}.")
     rank = min(size, factor.rows)
     needed = factor_bytes(size, factor.rows)
     if needed > memory or not (asked or factor.rows <= FACTOR_ROWS or size <= LARGEST_DENSE_SIZE):

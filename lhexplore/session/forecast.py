@@ -6,9 +6,9 @@ from math import nan
 import torch
 
 from ..curvature import Choice, Layer
-from ..curvature.costs import Costs, Work, dense_work, factor_work, lanczos_work
+from ..curvature.costs import Costs, Work, dense_work, factor_work, lanczos_work, peak_bytes
 from ..curvature.machine import machine_rates
-from ..curvature.shares import time_gradient
+from ..curvature.shares import graph_bytes, time_gradient
 from ..snapshots import Snapshot
 from ..spectrum import Spectrum
 from .lane import Lane
@@ -21,6 +21,7 @@ class Forecast:
     def __init__(self, lane: Lane, layers: Sequence[Layer], layer: Callable[[str | None], Layer]) -> None:
         self._lane, self._layers, self._layer = lane, layers, layer
         self._costs: Costs | None = None
+        self._graphs: dict[str | None, int] = {}
 
     @property
     def calibrated(self) -> bool:
@@ -41,6 +42,20 @@ class Forecast:
         if self._costs is None:
             return nan
         return self._costs.predict(choice.method, request.layer, self._work(request, choice)).seconds
+
+    def measure_graphs(self, requests: Sequence[Request], snapshot: Snapshot) -> None:
+        """Measure on a few examples how large the gradient graphs of the blocks will be; once each."""
+        missing = {request.layer for request in requests} - self._graphs.keys()
+        blocks = {self._layer(name).name: name for name in missing}
+        if blocks:
+            with self._lane.at("data", snapshot) as replica:
+                found = graph_bytes(replica, [self._layer(name) for name in missing])
+            self._graphs |= {blocks[name]: size for name, size in found.items()}
+
+    def peak(self, request: Request, choice: Choice) -> int:
+        """Bytes at the peak, on top of model and data; without gradient graphs before they were measured."""
+        graph, count = self._graphs.get(request.layer, 0), self._lane.replica.count
+        return peak_bytes(choice, graph=graph, count=1 if choice.method == "factor" else count)
 
     def observe(self, request: Request, choice: Choice, found: Spectrum) -> None:
         """Learn from what ran."""

@@ -17,8 +17,9 @@ class Keys:
     """Makes keys for requests and remembers them.
 
     An exact spectrum depends neither on steps nor on start vectors, so it has one key however it was asked for. What
-    ``method="auto"`` gives where it did not do what sizes alone suggest (the factor was tried and refused) has a key of
-    its own: an estimate that was asked for by name must not answer it, or the same call would give other numbers.
+    ``method="auto"`` gives elsewhere has a key of its own. A large block may turn out to be refused by the factor, to
+    live in the span of few inputs, or to fall apart into neurons: an estimate that was asked for by name must not
+    answer for it, or the same call would give other numbers.
     """
 
     def __init__(
@@ -37,17 +38,13 @@ class Keys:
         """Where the answer may lie, best first."""
         if request.method != "auto":
             return (self._of(request, request.method),)
-        planned = (self._of(request, choice.method),) if self._foretold(choice) else ()
+        planned = (self._of(request, choice.method),) if choice.method in EXACT else ()
         return *planned, self._of(request, "auto")
 
     def place(self, request: Request, choice: Choice, answer: Spectrum) -> str:
         """Where a new answer is put."""
-        as_planned = request.method != "auto" or (self._foretold(choice) and answer.method == choice.method)
+        as_planned = request.method != "auto" or (choice.method in EXACT and answer.method == choice.method)
         return self._of(request, choice.method if as_planned else "auto")
-
-    def _foretold(self, choice: Choice) -> bool:
-        """Whether sizes alone say what "auto" does; the large blocks of a local functional may still fall apart."""
-        return choice.method in EXACT or self._common["functional"] == "loss"
 
     def _of(self, request: Request, method: str) -> str:
         if (request, method) not in self._made:

@@ -27,6 +27,7 @@ from ..curvature import (
     Trace,
     Traces,
     agreements,
+    factor_eigenvectors,
     fits,
     layer_traces,
     measure,
@@ -50,6 +51,7 @@ from ..spectrum import Spectrum, Step
 from .request import Request
 
 Item = TypeVar("Item")
+FACTOR_BYTES = 2**29  # of a layer's rows; eigenvectors of layers with more come from products
 
 # Rows of the self-check that concern every block; a missing second derivative concerns the layers that need it only.
 MEASURED = ("symmetry", "linearity", "difference")
@@ -276,10 +278,21 @@ class Lane:
         self, request: Request, snapshot: Snapshot, layer: Layer, k: int, **settings: Any
     ) -> Generator[Eigenpairs, None, None]:
         """Compute top eigenvectors of one block, block product by block product."""
-        split, kind = request.split, LayerGGN if request.curvature == "ggn" else LayerHessian
+        split, curvature = request.split, request.curvature or "hessian"
+        kind, shape = LayerGGN if curvature == "ggn" else LayerHessian, self.factor_shape(split)
         with self.at(split, snapshot) as replica:
             self._examine(request, replica, layer)
-        yield from self._driven(split, snapshot, lambda replica: top_eigenvectors(kind(replica, layer), k, **settings))
+            verdict = None
+            small = isinstance(shape, Factor) and shape.rows * layer.size * replica.dtype.itemsize <= FACTOR_BYTES
+            if small and (request.layer is not None or curvature == "ggn"):
+                verdict = self._judge(replica, [layer], split, snapshot, curvature)[layer.name]
+
+        def make(replica: Replica) -> Iterator[Eigenpairs]:
+            if verdict is not None and fits(verdict, curvature=curvature):
+                return iter([factor_eigenvectors(replica, layer, k, verdict=verdict, seed=settings["seed"])])
+            return top_eigenvectors(kind(replica, layer), k, **settings)
+
+        yield from self._driven(split, snapshot, make)
 
     def _driven(
         self, split: str, snapshot: Snapshot, make: Callable[[Replica], Iterator[Item]]

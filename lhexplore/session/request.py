@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass, fields
 
+from ..curvature import CURVATURES, METHODS, SPLITS
 from ..errors import SettingError, whole_number
 
-METHODS = ("auto", "factor", "dense", "lanczos")
 FUNCTIONALS = ("loss", "sum", "half_square")
-CURVATURES = ("hessian", "ggn")
-SPLITS = ("data", "held_out")
 
 
 @dataclass(frozen=True, slots=True)

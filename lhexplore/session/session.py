@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from ..curvature import (
+    CURVATURES,
     Choice,
     Eigenpairs,
     Layer,
@@ -41,7 +42,7 @@ from .forecast import Forecast
 from .keys import Keys
 from .lane import Lane
 from .reading import read
-from .request import CURVATURES, FUNCTIONALS, Request
+from .request import FUNCTIONALS, Request
 from .selection import Layers, Which, block, blocks, rows
 from .table import Table
 
@@ -135,6 +136,7 @@ class Session:
         layer = partial(block, self._layers)  # not a method of ours: that would keep a dropped session alive
         self._keys = Keys(common, layer=layer, snapshots=self._snapshots, data=self._data)
         self._forecast = Forecast(self._lane, self._layers, layer)
+        self._choices: dict[Request, Choice] = {}
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
         self._pending: WeakSet[Waitable] = WeakSet()
         self._failures: dict[tuple[str | None, str], str] = {}
@@ -334,11 +336,13 @@ class Session:
     ) -> Table:
         """Say what would be computed: method, products, seconds, bytes, and what is cached already.
 
-        Times one gradient on the frozen data, nothing more.
+        Times one gradient on the frozen data and builds gradient graphs of a few examples, nothing more.
         """
         self._lane.require_open()
         wanted = self._grid(layers, snapshots)
         self.calibrate(wanted)
+        if self._plain_loss and (missing := [request for request in wanted if self.known(request) is None]):
+            self._forecast.measure_graphs(missing, self._first_usable())
         return tables.plan(self, wanted)
 
     def check(self) -> Table:
@@ -436,6 +440,11 @@ class Session:
 
     def choice(self, request: Request) -> Choice:
         """What the planner chooses for a request; its method is part of the cache key."""
+        if request not in self._choices:
+            self._choices[request] = self._choose(request)
+        return self._choices[request]
+
+    def _choose(self, request: Request) -> Choice:
         layer = self._layer(request.layer)
         shape = self._lane.factor_shape(request.split)
         if request.layer is None and request.curvature == "hessian" and sum(r.size > 0 for r in self._layers) > 1:
@@ -548,6 +557,10 @@ class Session:
         """Predicted seconds of a request, corrected by what ran; NaN before :meth:`calibrate`."""
         return self._forecast.seconds(request, self.choice(request))
 
+    def peak(self, request: Request) -> int:
+        """Predicted bytes of a request, on top of model and data."""
+        return self._forecast.peak(request, self.choice(request))
+
     def calibrate(self, wanted: Sequence[Request]) -> None:
         """Time one gradient, once, if anything of ``wanted`` is missing: what predictions rest on at first."""
         if not self._forecast.calibrated and any(self.known(request) is None for request in wanted):
@@ -564,11 +577,15 @@ class Session:
         for request in missing:
             name = WHOLE if request.layer is None else request.layer
             ahead[request.layer] -= 1
+            if self.known(request) is not None:  # by the work for a layer beside it
+                done, computed = done + 1, computed + 1
+                continue
+            own = self.seconds(request)
             after = sum(self.seconds(sample[layer]) * count for layer, count in ahead.items() if count)
             try:
                 for step in self._steps(request):
                     share = min(step.done / step.total, 1.0) if step.total else 1.0
-                    rest = self.seconds(request) * (1 - share) + after
+                    rest = own * (1 - share) + after
                     elapsed = time.perf_counter() - began
                     yield Progress(done + 0.999 * share, len(wanted), elapsed, rest, f"{name} at {request.snapshot}")
                 computed += 1
@@ -577,5 +594,6 @@ class Session:
                 self._failures[request.layer, request.snapshot] = str(error)
             done += 1
             yield Progress(done, len(wanted), time.perf_counter() - began, after)
+        yield Progress(done, len(wanted), time.perf_counter() - began, 0.0)
         if first is not None and not computed and len(missing) == len(wanted):
             raise first

@@ -32,7 +32,7 @@ def plan(session: "Session", wanted: Sequence[Request]) -> Table:
                 "method": choice.method if known is None else known.method,
                 "products": 0 if cached else choice.products,
                 "seconds": 0.0 if cached else session.seconds(request),
-                "MB": choice.bytes / 1e6,
+                "MB": 0.0 if cached else session.peak(request) / 1e6,
                 "cached": cached,
                 "why": choice.reason if known is None else known.reason,
             }

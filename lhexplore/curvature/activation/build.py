@@ -12,6 +12,7 @@ from torch.utils.flop_counter import flop_registry
 from ...errors import SecondDerivativeError, TooLargeError, UnsupportedError
 from ..definiteness import gauss_newton_gap, tolerance
 from ..lanczos import start_vector
+from ..memory import out_of_memory
 from ..operators import Block, LayerGGN, LayerHessian, Objective
 from ..planner import MEMORY
 from .block import ActivationBlock, Compressed, Group
@@ -73,7 +74,7 @@ def activation_block(
     except (SecondDerivativeError, TooLargeError, UnsupportedError) as reason:
         return str(reason)
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        if out_of_memory(error) is None:
             raise
         return "its matrices do not fit into memory"
     if not block.gap <= limit:

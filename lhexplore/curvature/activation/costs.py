@@ -64,18 +64,6 @@ class ActivationCost:
         explicit = self.product_flops + READING * self.product_bytes
         return self.build_products * AUTOGRAD * downstream + products * explicit < products * plain
 
-    @property
-    def span_flops(self) -> float:
-        """Of finding the span of the inputs, at worst: sketches up to half the largest rank, and their triangle."""
-        most = min(self.rows, self.inputs)
-        return 8.0 * self.rows * self.inputs * most + 20.0 * (most / 2) ** 3
-
-    @property
-    def dense_flops(self) -> float:
-        """Of the dense compressed matrix and its eigenvalues (4/3 size³)."""
-        columns = self.size * self.product_flops if self.width > self.outputs else 2.0 * self.units * self.size**2
-        return columns + 4 / 3 * self.size**3
-
 
 def activation_cost(
     *, examples: int, positions: int, outputs: int, inputs: int, itemsize: int = 8, rank: int | None = None

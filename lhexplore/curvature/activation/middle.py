@@ -1,31 +1,19 @@
 """The second derivative of the loss in a layer's output: one small matrix per example, or backward passes."""
 
 import math
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..batching import suitable
 from ..operators import LayerGGN, LayerHessian
-from ..planner import chunk_size
 
 LEAK = 1e3  # epsilons: what one half of the examples may seem to do to the other half by rounding
 SYMMETRISED = 4  # units at once: their matrices stay in the processor's cache
 PROBES = 4  # random vectors that the norm of a graph's second derivative is estimated from
 
 Operator = LayerHessian | LayerGGN
-
-
-class Middle(Protocol):
-    """Multiplies outputs of some units, k vectors at once, with the second derivative."""
-
-    @property
-    def norm(self) -> float:
-        """At least its spectral norm."""
-        ...
-
-    def __call__(self, u: Float[Tensor, "units width k"]) -> Float[Tensor, "units width k"]: ...
 
 
 class Matrices:
@@ -77,7 +65,7 @@ def fill(found: Float[Tensor, "units width width"], op: Operator, order: Int[Ten
     """
     units, width = order.shape
     straight = bool((order.flatten() == torch.arange(op.size, device=order.device)).all())
-    chunk = chunk_size(width, graph_bytes=op.graph_bytes)
+    chunk = suitable(op, most=width)
     for first in range(0, width, chunk):
         last = min(first + chunk, width)
         rows = torch.zeros((last - first, op.size), dtype=op.dtype, device=op.device)

@@ -10,6 +10,7 @@ import torch
 from ...errors import TooLargeError
 from ...spectrum import Spectrum, Step
 from ..engine import SPLITS, measure
+from ..listed import listed
 from ..planner import MEMORY
 from ..timing import timed
 from ..zero_band import zero_band
@@ -95,22 +96,14 @@ def _neurons(objective: LocalObjective, *, label: str | None, snapshot: str, spl
 
 
 def _spectrum(blocks: NeuronBlocks, objective: LocalObjective, **place: Any) -> Spectrum:
-    nodes, zeros = blocks.eigenvalues, blocks.size - len(blocks.eigenvalues)
-    counts, residuals = np.ones(len(nodes)), np.full(len(nodes), blocks.residual)
-    if zeros:  # by rank, or of neurons without curvature
-        nodes, counts, residuals = (
-            np.append(head, rest) for head, rest in ((0.0, nodes), (zeros, counts), (0.0, residuals))
-        )
-    magnitude, epsilon = float(np.abs(nodes).max()), torch.finfo(objective.dtype).eps
+    magnitude, epsilon = float(np.abs(blocks.eigenvalues).max(initial=0.0)), torch.finfo(objective.dtype).eps
     how = f"every eigenvalue of {blocks.size:,}, from the blocks of {blocks.neurons:,} neurons"
     if not magnitude:
         how = f"exact zeros: {objective.zero or 'no neuron has curvature'}"
     return Spectrum(
         **place,
         size=blocks.size,
-        nodes=nodes,
-        weights=counts / blocks.size,
-        residuals=residuals,
+        **listed(blocks.eigenvalues, blocks.size, residual=blocks.residual),
         method="dense",
         functional=objective.loss.name,
         trace=blocks.trace,
