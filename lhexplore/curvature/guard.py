@@ -12,9 +12,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import torch.utils.checkpoint as checkpointing
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from ..errors import SecondDerivativeError
 
@@ -66,6 +68,16 @@ def guarded(
         if "torch._dynamo" in sys.modules:  # nothing was compiled in this process otherwise
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
+
+
+class Attention(TorchFunctionMode):
+    """Notices attention, whose fused kernels have no second derivative."""
+
+    seen = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen |= func in (F.scaled_dot_product_attention, F.multi_head_attention_forward)
+        return func(*args, **(kwargs or {}))
 
 
 def has_recurrent(model: nn.Module) -> bool:

@@ -21,7 +21,7 @@ from .batches import Batches
 from .copies import cast, cast_loose_tensors, private_copy, private_swap
 from .early import import_early
 from .graphs import once_differentiable
-from .guard import guarded, has_recurrent
+from .guard import Attention, guarded, has_recurrent
 from .layers import DIFFERENTIABLE, list_layers
 from .lean import Lean
 from .losses import FORMS, CriterionLoss, Loss, as_loss, pair
@@ -39,6 +39,7 @@ CRITERION = 1e-4  # by which a criterion may differ between float32 and float64,
 ROUNDING = 32  # epsilons by which a loss may differ between two ways of computing it
 WIDE_SIZE = 50_000_000  # parameters of which a float64 copy is made to judge float32 by (400 MB)
 WIDE_EXAMPLES = 64
+ATTENTION = "attention runs in its plain form (math kernel): the fused kernels have no second derivative"
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 Override = Mapping[str, Tensor]
@@ -94,6 +95,8 @@ class Replica:
         self._notes, self._closed = list(notes), False
         set_mode(self.model, mode)
         self._recurrent, self._random = has_recurrent(self.model), True
+        if self._recurrent and self.device.type == "cuda":
+            self._notes.append("recurrent layers run without cuDNN, whose kernels have no second derivative")
         self._suspect = False  # whether a function is differentiable only once; such are looked for in every graph
         self._default_dtype: torch.dtype | None = None
         self.dtype = torch.get_default_dtype()
@@ -427,7 +430,7 @@ class Replica:
         self._random = False  # so that what the forward draws is seen here
         with self.guard(), forked_states(FORWARD_SEED):
             draws = Draws()
-            with torch.no_grad():
+            with torch.no_grad(), Attention() as attention:
                 found: Loss = self.call({}, lambda model, batch: as_loss(loss, model, batch, private), self._fed[0])
             self.loss = found.to(self.device, self.dtype)
             if isinstance(self.loss, CriterionLoss):
@@ -438,7 +441,10 @@ class Replica:
                     self.loss = replace(self.loss, splits=False)
                     self._notes.append("the model's outputs are no single tensor, so there is no GGN")
             live = causes.live(self)
-            value = self._scalar(self._run(0, live, self.loss.value), 0)
+            with attention:
+                value = self._scalar(self._run(0, live, self.loss.value), 0)
+            if attention.seen and ATTENTION not in self._notes:
+                self._notes.append(ATTENTION)
             causes.require_graph(self, value, live)
             self._suspect = once_differentiable(value) is not None
             self._random = bool(draws)

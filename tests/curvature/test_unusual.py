@@ -571,3 +571,13 @@ print(last.spectrum.largest > 0, late)
 def test_an_interrupt_in_the_imports_of_torch_breaks_nothing():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.strip() == "True []", done.stderr
+
+
+def test_attention_in_its_plain_form_is_told():
+    attending = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    batches = freeze((torch.randn(6, 3, 8), torch.randint(0, 3, (6,))))
+    head = nn.Linear(24, 3)
+    with_it = Replica(nn.Sequential(attending, nn.Flatten(), head), nn.CrossEntropyLoss(), batches)
+    without = Replica(nn.Sequential(nn.Flatten(), head), nn.CrossEntropyLoss(), batches)
+    assert sum("attention" in note for note in with_it.notes) == 1
+    assert not any("attention" in note for note in without.notes)

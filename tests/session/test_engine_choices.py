@@ -489,3 +489,44 @@ def test_traces_go_on_where_other_weights_were_loaded_in_between(relu, loader):
         session.evaluate(1)
         *_, mixed = items
     assert [t.value for t in mixed.layers] == [t.value for t in alone.layers]
+
+
+# ---- plans, names and eigenvectors
+
+
+def test_an_estimate_asked_for_by_name_does_not_answer_auto(tmp_path):
+    # The inputs span three directions, so "auto" turns out exact although the layer is large.
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(90, 40), nn.Tanh(), nn.Linear(40, 3)).double()
+    x = torch.randn(32, 3, dtype=torch.float64) @ torch.randn(3, 90, dtype=torch.float64)
+    data = [(x, torch.randint(0, 3, (32,)))]
+    named = make(model, data, cache=tmp_path).spectrum("0", method="lanczos", steps=10, probes=1)
+    auto = make(model, data, cache=tmp_path).spectrum("0", steps=10, probes=1)
+    assert named.method == "lanczos"
+    assert auto.exact
+    assert auto.largest >= named.largest * (1 - AGREE)
+
+
+def test_the_plan_shows_more_memory_for_more_examples():
+    model = network(activation=nn.Tanh)
+    width = model[0].in_features
+
+    def planned(examples):
+        data = [(torch.randn(examples, width), torch.randint(0, 10, (examples,)))]
+        plan = make(model, data, dtype=torch.float64).plan()
+        return {row["layer"]: row["MB"] for row in plan}
+
+    few, many = planned(32), planned(512)
+    assert all(many[name] > few[name] > 0 for name in few)
+
+
+def test_eigenvectors_of_a_piecewise_linear_layer_come_from_its_rows(relu, loader):
+    session = make(relu, loader)
+    pairs = session.eigenvectors("2", 3)
+    assert pairs.products == 0  # with the block: its rows say it
+    truth = session.spectrum("2", method="dense").eigenvalues
+    close(pairs.values, truth[::-1][:3])
+    ggn = session.eigenvectors("2", 3, curvature="ggn")
+    assert np.array_equal(pairs.vectors, ggn.vectors)
+    smooth = make(network(activation=nn.Tanh), loader).eigenvectors("2", 3)
+    assert smooth.products > 0
