@@ -36,6 +36,11 @@ class Finding:
     evidence: str = ""  # what the rule rests on
     refute: str = ""  # what would show that it is wrong
     window: tuple[str, ...] = ()  # snapshots looked at, oldest first
+    layer: str | None = None  # the block it is about; None for the whole network or the run as a whole
+    snapshot: str = ""  # where on the time axis it belongs
+    others: tuple[str, ...] = ()  # layers it was compared with
+    weight: float = 0.0  # how much it matters beside other findings, 0 to 1
+    record: str = ""  # how often the rule was right in lhexplore's own study; empty where it was not tried
 
 
 @dataclass(frozen=True, slots=True)
