@@ -494,19 +494,6 @@ def test_traces_go_on_where_other_weights_were_loaded_in_between(relu, loader):
 # ---- plans, names and eigenvectors
 
 
-def test_an_estimate_asked_for_by_name_does_not_answer_auto(tmp_path):
-    # The inputs span three directions, so "auto" turns out exact although the layer is large.
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(90, 40), nn.Tanh(), nn.Linear(40, 3)).double()
-    x = torch.randn(32, 3, dtype=torch.float64) @ torch.randn(3, 90, dtype=torch.float64)
-    data = [(x, torch.randint(0, 3, (32,)))]
-    named = make(model, data, cache=tmp_path).spectrum("0", method="lanczos", steps=10, probes=1)
-    auto = make(model, data, cache=tmp_path).spectrum("0", steps=10, probes=1)
-    assert named.method == "lanczos"
-    assert auto.exact
-    assert auto.largest >= named.largest * (1 - AGREE)
-
-
 def test_the_plan_shows_more_memory_for_more_examples():
     model = network(activation=nn.Tanh)
     width = model[0].in_features
