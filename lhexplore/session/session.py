@@ -1,12 +1,9 @@
 """The one object users make: a model, its data and its snapshots, joined to spectra that are computed once."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +19,6 @@ from ..curvature import (
     Eigenpairs,
     Layer,
     Traces,
-    choose,
     freeze,
     identify,
     identify_model,
@@ -31,19 +27,18 @@ from ..curvature import (
 )
 from ..diagnosis import Diagnosis
 from ..digests import digest_json
-from ..errors import LhexploreError, SettingError, SnapshotError, TooLargeError, UnsupportedError, whole_number
+from ..errors import SettingError, UnsupportedError, whole_number
 from ..jobs import Job, Progress, Waitable
-from ..snapshots import Snapshot, Snapshots
+from ..snapshots import Snapshots
 from ..spectrum import WHOLE, Spectrum, Step
 from ..store import Store, open_store
 from . import tables
+from .answers import Answers
 from .bar import Bar
-from .forecast import Forecast
-from .keys import Keys
 from .lane import Lane
 from .reading import read
 from .request import FUNCTIONALS, Request
-from .selection import Layers, Which, block, blocks, rows
+from .selection import Layers, Which, blocks, rows
 from .table import Table
 
 if TYPE_CHECKING:
@@ -133,13 +128,11 @@ class Session:
             "device": self._lane.replica.device.type,
             "tf32": False,
         }
-        layer = partial(block, self._layers)  # not a method of ours: that would keep a dropped session alive
-        self._keys = Keys(common, layer=layer, snapshots=self._snapshots, data=self._data)
-        self._forecast = Forecast(self._lane, self._layers, layer)
-        self._choices: dict[Request, Choice] = {}
+        self._answers = Answers(
+            self._lane, self._layers, self._snapshots, self._data, self._store, common=common, seed=self._seed
+        )
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
         self._pending: WeakSet[Waitable] = WeakSet()
-        self._failures: dict[tuple[str | None, str], str] = {}
 
     # ---- what is there
 
@@ -218,7 +211,7 @@ class Session:
 
     def steps(self, layer: str | None, snapshot: int | str = -1, **settings: Any) -> Iterator[Step]:
         """Like :meth:`stream`, but one item per product: closing it stops the work within one product."""
-        return self._steps(self._request(layer, snapshot, **settings))
+        return self._answers.steps(self._request(layer, snapshot, **settings))
 
     def cached(self, layer: str | None, snapshot: int | str = -1, **settings: Any) -> Spectrum | None:
         """The complete spectrum if it is known already; never computes."""
@@ -262,7 +255,7 @@ class Session:
         request = self._request(layer, snapshot, **settings)
         self._require_loss("Eigenvectors")
         row = self._snapshots[request.snapshot]
-        return self._lane.eigenvectors(request, row, self._layer(request.layer), k, seed=self._seed)
+        return self._lane.eigenvectors(request, row, self._answers.layer(request.layer), k, seed=self._seed)
 
     # ---- many of them
 
@@ -306,7 +299,7 @@ class Session:
         """Like :meth:`compute`, but beside you: returns a :class:`lhexplore.jobs.Job` at once."""
         self._lane.require_open()
         wanted = self._grid(layers, snapshots)
-        job = Job(self._fill(wanted), initial=Progress(total=len(wanted)))
+        job = Job(self._answers.fill(wanted), initial=Progress(total=len(wanted)))
         self.attach(job)
         return job
 
@@ -340,15 +333,15 @@ class Session:
         """
         self._lane.require_open()
         wanted = self._grid(layers, snapshots)
-        self.calibrate(wanted)
-        if self._plain_loss and (missing := [request for request in wanted if self.known(request) is None]):
-            self._forecast.measure_graphs(missing, self._first_usable())
+        self._answers.calibrate(wanted)
+        if self._plain_loss:
+            self._answers.measure_graphs(wanted)
         return tables.plan(self, wanted)
 
     def check(self) -> Table:
         """One tiny pass over the model: what will work, what will not and why, and what all of it will cost."""
         self._lane.require_open()
-        with self._lane.at("data", self._first_usable()) as replica:
+        with self._lane.at("data", self._answers.first_usable()) as replica:
             rows = replica.check()
         return tables.check(self, rows)
 
@@ -386,7 +379,7 @@ class Session:
 
     def summary(self) -> "pd.DataFrame":
         """One row per snapshot and layer, computed or not: extremes, trace, HESD type, metrics, findings, status."""
-        return tables.summary(self, self._failures)
+        return tables.summary(self, self._answers.failures)
 
     def frame(self) -> "pd.DataFrame":
         """Every known node, long: snapshot, step, epoch, layer, kind, node, weight, probe, residual."""
@@ -420,9 +413,6 @@ class Session:
 
     # ---- inside
 
-    def _layer(self, name: str | None) -> Layer:
-        return block(self._layers, name)
-
     def _require_loss(self, what: str) -> None:
         if not self._plain_loss:
             raise UnsupportedError(f"{what} are those of functional='loss'; make a session without functional=.")
@@ -430,7 +420,7 @@ class Session:
     def _request(self, layer: str | None, snapshot: int | str, **settings: Any) -> Request:
         names = {row.name for row in self._layers}
         name = None if layer is None or (layer == WHOLE and WHOLE not in names) else layer
-        self._layer(name)
+        self._answers.layer(name)
         if isinstance(snapshot, slice):
             raise SettingError(f"One snapshot at a time, by position or label; got {snapshot!r}. compute() takes many.")
         request = Request(name, self._snapshots[snapshot].label, **settings)
@@ -439,161 +429,34 @@ class Session:
         return replace(request, curvature=request.curvature or self._curvature)
 
     def choice(self, request: Request) -> Choice:
-        """What the planner chooses for a request; its method is part of the cache key."""
-        if request not in self._choices:
-            self._choices[request] = self._choose(request)
-        return self._choices[request]
-
-    def _choose(self, request: Request) -> Choice:
-        layer = self._layer(request.layer)
-        shape = self._lane.factor_shape(request.split)
-        if request.layer is None and request.curvature == "hessian" and sum(r.size > 0 for r in self._layers) > 1:
-            shape = "layers act on one another, so the Hessian of a whole network is not its Gauss-Newton matrix"
-        itemsize = torch.finfo(self._lane.replica.dtype).bits // 8
-        settings: dict[str, Any] = {"method": request.method, "steps": request.steps, "probes": request.probes}
-        return choose(layer.size, itemsize=itemsize, factor=shape, **settings)
+        """What the planner chooses for a request."""
+        return self._answers.choice(request)
 
     def known(self, request: Request) -> Spectrum | None:
         """The answer to a request if it is there; never computes."""
-        if self._snapshots[request.snapshot].status != "ok":
-            return None
-        places = self._keys.places(request, self.choice(request))
-        found = next((known for place in places if (known := self._store.get(place)) is not None), None)
-        if found is None or (found.layer, found.snapshot, found.split) == (
-            request.layer,
-            request.snapshot,
-            request.split,
-        ):
-            return found
-        return replace(found, layer=request.layer, snapshot=request.snapshot, split=request.split)
+        return self._answers.known(request)
 
-    def _steps(self, request: Request) -> Iterator[Step]:
-        known = self.known(request)
-        if known is not None:
-            yield Step(known.products, known.products, known)
-            return
-        refused = ""
-        if self.choice(request).method == "factor":
-            refused = yield from self._factored(request)
-            if not refused:
-                return
-            if request.method == "factor":
-                why = refused.rstrip(".")
-                raise UnsupportedError(
-                    f"The factor does not give the Hessian of {request.layer or WHOLE!r}: {why}. Use method='auto', "
-                    "or curvature='ggn' for the Gauss-Newton matrix."
-                )
-        layer, snapshot = self._layer(request.layer), self._snapshots[request.snapshot]
-        with closing(self._lane.steps(request, layer, snapshot, seed=self._seed, refused=refused)) as steps:
-            for step in steps:
-                if step.spectrum is not None and step.spectrum.complete:
-                    self._remember(request, step.spectrum)
-                yield step
+    def seconds(self, request: Request) -> float:
+        """Predicted seconds of a request, corrected by what ran; NaN before anything was timed."""
+        return self._answers.seconds(request)
 
-    def _factored(self, request: Request) -> Generator[Step, None, str]:
-        """Answer ``request`` and all that its backward passes answer as well; returns why not, if not."""
-        snapshot = self._snapshots[request.snapshot]
-        wanted = {name: self._layer(name) for name in self._together(request)}
-        items = self._lane.factored(request, wanted, self.choice(request), snapshot)
-        answer: Step | None = None
-        try:
-            while True:
-                try:
-                    step = next(items)
-                except StopIteration as end:
-                    if answer is not None:  # last, as in every stream, whatever order the layers were solved in
-                        yield replace(answer, done=answer.total)
-                    return str(end.value)
-                except TooLargeError as error:
-                    if request.method == "factor":
-                        raise
-                    return str(error)
-                found = step.spectrum
-                if found is not None:
-                    self._remember(replace(request, layer=found.layer), found)
-                    answer = step if found.layer == request.layer else answer
-                early = None if found is None or found.layer != request.layer else replace(found, complete=False)
-                yield Step(step.done, step.total, early)  # to be seen at once, while other layers are solved
-        finally:
-            items.close()
-
-    def _together(self, request: Request) -> list[str | None]:
-        """The layers that one set of backward passes can answer for: the wanted one, and what is missing beside it."""
-        if request.layer is None:
-            return [None]
-        beside = [replace(request, layer=row.name) for row in self._layers if row.status == "ok"]
-        missing = [r for r in beside if r != request and self.choice(r).method == "factor" and self.known(r) is None]
-        return [request.layer, *(r.layer for r in missing)]
-
-    def _remember(self, request: Request, spectrum: Spectrum) -> None:
-        self._store.put(self._keys.place(request, self.choice(request), spectrum), spectrum)
-        self._failures.pop((request.layer, request.snapshot), None)
-        self._forecast.observe(request, self.choice(request), spectrum)
+    def peak(self, request: Request) -> int:
+        """Predicted bytes of a request, on top of model and data."""
+        return self._answers.peak(request)
 
     def _left_out(self, snapshots: Which) -> str:
         """What a table would show as missing, in a sentence; empty where nothing is."""
         bad = [row for row in rows(self._snapshots, snapshots) if row.status != "ok"]
+        failures = self._answers.failures.items()
         words = [f"snapshot {row.label} was left out: {row.reason}" for row in bad]
-        words += [f"{layer or WHOLE} at {label} failed: {reason}" for (layer, label), reason in self._failures.items()]
+        words += [f"{layer or WHOLE} at {label} failed: {reason}" for (layer, label), reason in failures]
         more = f" ({len(words) - 2} more; see summary())" if len(words) > 2 else ""
         return "; ".join(words[:2]) + more
-
-    def _first_usable(self) -> Snapshot:
-        for snapshot in reversed(self._snapshots):
-            if snapshot.status == "ok" and self._lane.fits(snapshot):
-                return snapshot
-        reasons = "; ".join(f"{s.label}: {s.reason}" for s in list(self._snapshots)[:3])
-        raise SnapshotError(f"None of the {len(self._snapshots)} snapshots can be used ({reasons}).")
 
     def _grid(self, layers: Layers, snapshots: Which) -> list[Request]:
         names = blocks(self._layers, layers)
         chosen = rows(self._snapshots, snapshots)
         usable = [row for row in chosen if row.status == "ok"]
         if chosen and not usable:
-            self._first_usable()
+            self._answers.first_usable()
         return [self._request(name, row.label) for row in usable for name in names]
-
-    def seconds(self, request: Request) -> float:
-        """Predicted seconds of a request, corrected by what ran; NaN before :meth:`calibrate`."""
-        return self._forecast.seconds(request, self.choice(request))
-
-    def peak(self, request: Request) -> int:
-        """Predicted bytes of a request, on top of model and data."""
-        return self._forecast.peak(request, self.choice(request))
-
-    def calibrate(self, wanted: Sequence[Request]) -> None:
-        """Time one gradient, once, if anything of ``wanted`` is missing: what predictions rest on at first."""
-        if not self._forecast.calibrated and any(self.known(request) is None for request in wanted):
-            self._forecast.calibrate(self._first_usable())
-
-    def _fill(self, wanted: list[Request]) -> Iterator[Progress]:
-        began, first = time.perf_counter(), None
-        missing = [request for request in wanted if self.known(request) is None]
-        done = len(wanted) - len(missing)
-        computed = 0
-        ahead, sample = Counter(request.layer for request in missing), {request.layer: request for request in missing}
-        yield Progress(done, len(wanted), time.perf_counter() - began, 0.0 if not missing else float("nan"))
-        self.calibrate(missing)
-        for request in missing:
-            name = WHOLE if request.layer is None else request.layer
-            ahead[request.layer] -= 1
-            if self.known(request) is not None:  # by the work for a layer beside it
-                done, computed = done + 1, computed + 1
-                continue
-            own = self.seconds(request)
-            after = sum(self.seconds(sample[layer]) * count for layer, count in ahead.items() if count)
-            try:
-                for step in self._steps(request):
-                    share = min(step.done / step.total, 1.0) if step.total else 1.0
-                    rest = own * (1 - share) + after
-                    elapsed = time.perf_counter() - began
-                    yield Progress(done + 0.999 * share, len(wanted), elapsed, rest, f"{name} at {request.snapshot}")
-                computed += 1
-            except LhexploreError as error:
-                first = first or error
-                self._failures[request.layer, request.snapshot] = str(error)
-            done += 1
-            yield Progress(done, len(wanted), time.perf_counter() - began, after)
-        yield Progress(done, len(wanted), time.perf_counter() - began, 0.0)
-        if first is not None and not computed and len(missing) == len(wanted):
-            raise first
