@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..trace_point import TracePoint
+
 DIGEST = "lhexplore_digest"  # metadata key under which the recorder leaves the digest of the weights
 
 
@@ -22,6 +24,7 @@ class Look:
     digest: str | None = None  # of the weights, as the recorder claims it; verified when they are read
     sign: str | None = None  # of names, types, shapes and checksums, where the file lists them: equal for equal weights
     run: str | None = None  # which recording wrote it
+    traces: TracePoint | None = None  # measured when it was recorded
 
 
 @dataclass(frozen=True, slots=True, eq=False)

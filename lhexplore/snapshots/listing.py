@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -89,12 +90,11 @@ def _named(item: Item, base: Path | None, pattern: re.Pattern[str] | None) -> na
 
 def _completed(look: Look, named: names.Named) -> Look:
     """Fields inside the file count more than its name."""
-    return Look(
-        look.kind, look.size, look.status, look.reason,
+    return replace(
+        look,
         step=named.step if look.step is None else look.step,
         epoch=named.epoch if look.epoch is None else look.epoch,
-        metrics=look.metrics, digest=look.digest, sign=look.sign, run=look.run,
-    )  # fmt: skip
+    )
 
 
 def _sorted(rows: list[Snapshot], numbers: dict[str, names.Named]) -> list[Snapshot]:

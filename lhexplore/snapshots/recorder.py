@@ -2,14 +2,13 @@
 
 import json
 import math
-import operator
 import os
 import random
 import secrets
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -23,13 +22,16 @@ from torch import Tensor, nn
 
 from ..digests import ALGORITHM, digest_tensors
 from ..errors import ModelError, SettingError, SnapshotError, UnsupportedError
+from ..trace_point import TracePoint
+from . import traces_file
 from .contents import DIGEST
 from .fit import unwrapped
 from .idioms import number
 from .paths import usable
 from .safetensors_file import ALIASES, RUN, encode_metrics
+from .schedule import Schedule, checked_step, due
 
-Schedule = str | Callable[[int], bool] | Collection[int]
+Traces = Callable[[int, Mapping[str, Tensor]], TracePoint]  # of a step and the weights at it; never fails
 
 _TEMPORARY = ".tmp-"
 _STALE = 86_400.0  # seconds after which a temporary file cannot belong to a living writer
@@ -58,38 +60,62 @@ def record(
         ...         recorder.step(step, loss=loss, held_out_loss=lambda: evaluate(model))
         ...         ...
     """
-    return Recorder(model, path, due=_due(every, schedule))
+    return Recorder(model, path, due=due(every, schedule))
 
 
 class Recorder:
     """Writes ``step-000128.safetensors`` for each step that is due; made by :func:`record`.
 
     As a context manager it also records the last step it was told about, due or not, when the block ends well.
+
+    Args:
+        model: what is recorded.
+        path: the folder.
+        due: whether the weights are written at a step.
+        traces: measures the traces of the layers, at steps that are due and where ``traces_due``; those of steps
+            without a file of weights go into a file of lines, ``traces.jsonl``.
+        traces_due: whether traces are measured at a step that is not due.
+        tell: called with each point when it has been written.
     """
 
-    def __init__(self, model: nn.Module, path: str | os.PathLike[str], *, due: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        path: str | os.PathLike[str],
+        *,
+        due: Callable[[int], bool],
+        traces: Traces | None = None,
+        traces_due: Callable[[int], bool] | None = None,
+        tell: Callable[[TracePoint], None] | None = None,
+    ) -> None:
         if not isinstance(model, nn.Module):
             raise ModelError(f"Expected a torch.nn.Module to record, got {model!r:.80} ({type(model).__name__}).")
         self.path = usable(path, "the folder to record into")
         self.written: list[Path] = []
         self._model, self._due = model, due
         self._run = secrets.token_hex(4)
-        self._last: tuple[int, float | None, Mapping[str, Any]] | None = None
+        self._traces, self._traces_due, self._tell = traces, traces_due, tell
+        self._measured: int | None = None  # the last step with traces
+        self._last: tuple[int, float | None, Mapping[str, Any], bool] | None = None
         _state_of(model)  # a model that cannot be recorded is better known before training
         if _writes_here():
             _prepare(self.path)
             _warn_of_earlier_run(self.path)
 
     def due(self, step: int) -> bool:
-        """Whether :meth:`step` would record this step."""
-        return bool(self._due(_checked_step(step)))
+        """Whether :meth:`step` would record the weights at this step."""
+        return bool(self._due(checked_step(step)))
 
-    def step(self, step: int, epoch: float | None = None, **metrics: object) -> Path | None:
-        """Record the weights as they are now, if the step is due.
+    def step(
+        self, step: int, epoch: float | None = None, *, curvature: bool | None = None, **metrics: object
+    ) -> Path | None:
+        """Record the weights as they are now, if the step is due; and the traces of the layers, if they are.
 
         Args:
             step: optimiser steps done so far; 0 before the first.
             epoch: epochs done so far.
+            curvature: False leaves the traces out this time; True refuses to go on where they cannot be measured,
+                because no ``data`` was given to :func:`lhexplore.record`.
             metrics: numbers (also of torch or numpy), or functions without arguments that return one. A function is
                 called only when the step is recorded, so that a costly measurement is made only then; random state
                 and train/eval modes are put back afterwards.
@@ -98,16 +124,35 @@ class Recorder:
             The file, or None if the step is not due, if this is not the first process of a distributed run, or if
             the file could not be written (with a warning: a full disk should not end a training).
         """
-        at = _checked_step(step)
-        self._last = (at, epoch, metrics)
-        return self._write(at, epoch, metrics) if _writes_here() and self._due(at) else None
+        at = checked_step(step)
+        if curvature and self._traces is None:
+            raise SettingError(
+                "curvature=True measures traces on data, and this recorder has none. Give it some: "
+                "lhexplore.record(model, path, data=loader, loss=criterion)."
+            )
+        self._last = (at, epoch, metrics, curvature is not False)
+        if not _writes_here():
+            return None
+        weights = self._due(at)
+        also = self._traces_due is not None and self._traces_due(at)
+        point = self._measure(at) if curvature is not False and (weights or also) else None
+        path = self._write(at, epoch, metrics, point) if weights else None
+        if point is not None:
+            self._keep(point, path)
+        return path
 
     def close(self) -> Path | None:
         """Record the last step told about, if it was not due; returns its file."""
         if self._last is None or not _writes_here():
             return None
-        step, epoch, metrics = self._last
-        return None if self._due(step) else self._write(step, epoch, metrics)
+        step, epoch, metrics, wanted = self._last
+        if self._due(step):
+            return None
+        point = self._measure(step) if wanted and step != self._measured else None
+        path = self._write(step, epoch, metrics, point)
+        if point is not None:
+            self._keep(point, path)
+        return path
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +163,26 @@ class Recorder:
         if kind is None:
             self.close()
 
-    def _write(self, step: int, epoch: float | None, metrics: Mapping[str, object]) -> Path | None:
+    def _measure(self, step: int) -> TracePoint | None:
+        if self._traces is None:
+            return None
+        self._measured = step
+        with _untouched(self._model):
+            return self._traces(step, _state_of(self._model))
+
+    def _keep(self, point: TracePoint, written: Path | None) -> None:
+        """See that ``point`` is on disk, in the file of its weights or else among the lines; then tell."""
+        if written is None:
+            try:
+                traces_file.append(self.path, point)
+            except OSError as error:
+                _warn_of_loss(f"The traces of step {point.step}", self.path, error)
+        if self._tell is not None:
+            self._tell(point)
+
+    def _write(
+        self, step: int, epoch: float | None, metrics: Mapping[str, object], point: TracePoint | None = None
+    ) -> Path | None:
         with _untouched(self._model):
             values = {name: _measured(name, metric) for name, metric in metrics.items()}
         state = _state_of(self._model)
@@ -133,6 +197,8 @@ class Recorder:
             "lhexplore_digest_algorithm": ALGORITHM,
             RUN: self._run,
         }
+        if point is not None:
+            metadata[traces_file.TRACES] = traces_file.encode(point)
         if epoch is not None:
             metadata["epoch"] = str(_checked_epoch(epoch))
         if aliases:
@@ -141,12 +207,7 @@ class Recorder:
         try:
             _save(held, target, metadata)
         except OSError as error:
-            warnings.warn(
-                f"Step {step} could not be recorded in {str(self.path)!r}: {error.strerror or error}. Training "
-                "goes on; free space or check the folder.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+            _warn_of_loss(f"Step {step}", self.path, error)
             return None
         self.written.append(target)
         return target
@@ -155,33 +216,13 @@ class Recorder:
         return f"Recorder({str(self.path)!r}, {len(self.written)} written)"
 
 
-def _due(every: int | None, schedule: Schedule | None) -> Callable[[int], bool]:
-    if every is not None:
-        if schedule is not None:
-            raise SettingError(f"Give every or schedule, not both: got every={every!r} and schedule={schedule!r}.")
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise SettingError(f"every must be a whole number of steps, at least 1, got {every!r}.")
-        return lambda step: step % every == 0
-    if schedule is None or schedule == "log":
-        return lambda step: step & (step - 1) == 0  # 0 and the powers of two
-    if callable(schedule):
-        return schedule
-    if isinstance(schedule, str) or not isinstance(schedule, Collection):
-        raise SettingError(f"schedule must be 'log', a function of the step, or a list of steps, got {schedule!r}.")
-    steps = frozenset(_checked_step(step) for step in schedule)
-    if not steps:
-        raise SettingError("schedule is an empty list: no step would ever be recorded.")
-    return steps.__contains__
-
-
-def _checked_step(step: object) -> int:
-    try:
-        value = operator.index(step)  # type: ignore[arg-type]  # numpy, torch too
-    except TypeError:
-        value = -1
-    if value < 0 or isinstance(step, bool):
-        raise SettingError(f"step must be a whole number of optimiser steps, 0 or more, got {step!r}.")
-    return value
+def _warn_of_loss(what: str, folder: Path, error: OSError) -> None:
+    warnings.warn(
+        f"{what} could not be recorded in {str(folder)!r}: {error.strerror or error}. Training goes on; free space or "
+        "check the folder.",
+        RuntimeWarning,
+        stacklevel=4,
+    )
 
 
 def _checked_epoch(epoch: object) -> float:

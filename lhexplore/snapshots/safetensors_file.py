@@ -18,6 +18,7 @@ from torch import Tensor
 from ..errors import IncompleteFileError
 from .contents import DIGEST, Contents, Look
 from .idioms import as_step, number
+from .traces_file import TRACES, decode
 
 ALIASES = "lhexplore_aliases"  # metadata key: names that share one tensor, {other name: name in the file}
 RUN = "lhexplore_run"
@@ -63,6 +64,7 @@ def look(path: Path) -> Look:
     digest = metadata.get(DIGEST)
     return Look(
         "safetensors", size, step=step, epoch=epoch, metrics=metrics, digest=digest, run=metadata.get(RUN),
+        traces=decode(metadata.get(TRACES, "")),
     )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ class Snapshot:
         reason: the same in a sentence.
         aliases: other labels of the same weights, such as ``"last"``.
         path: where it is read from, None for weights in memory.
+        traces: the traces that were measured when it was recorded, None where there are none.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Snapshot:
         self.label, self.path, self.aliases = label, path, aliases
         self.step, self.epoch, self.metrics = look.step, look.epoch, dict(look.metrics)
         self.status, self.reason, self.size = look.status, look.reason, look.size
+        self.traces = look.traces
         self.notes: tuple[str, ...] = ()
         self._look, self._read = look, read
         self._digest = look.digest

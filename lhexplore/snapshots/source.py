@@ -11,7 +11,8 @@ from typing import Any, overload
 from torch import nn
 
 from ..errors import EmptyFolderError, SettingError, SnapshotError, UnknownSnapshotError, suggest
-from . import formats, names
+from ..trace_point import TracePoint
+from . import formats, names, traces_file
 from .fit import unwrapped
 from .folders import is_checkpoint_folder, item_of, items_in
 from .idioms import is_series
@@ -168,6 +169,13 @@ class Snapshots(Sequence[Snapshot]):
     def usable(self) -> tuple[Snapshot, ...]:
         """Those that nothing is known to be wrong with."""
         return tuple(row for row in self._rows if row.status == "ok")
+
+    @property
+    def recorded_traces(self) -> tuple[TracePoint, ...]:
+        """Traces measured while training, in the order of steps: with these snapshots and, in their folders, between."""
+        folders = dict.fromkeys(row.path.parent for row in self._rows if row.path is not None)
+        between = (point for folder in folders for point in traces_file.read(folder))
+        return traces_file.in_order((*between, *(row.traces for row in self._rows if row.traces is not None)))
 
     @property
     def identical(self) -> tuple[tuple[str, ...], ...]:
