@@ -32,7 +32,7 @@ class Histogram(NamedTuple):
     stderr: Float[ndarray, " b"]  # 0 for exact spectra, NaN where one probe cannot tell
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Spectrum:
     """Eigenvalues of one symmetric block, exact or estimated.
 

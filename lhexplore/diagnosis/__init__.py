@@ -4,7 +4,8 @@ from .diagnose import Diagnosis, diagnose
 from .drift import drift
 from .findings import Finding, Thresholds
 from .hesd import Hesd, compare_kh, hesd
-from .metrics import METRICS, Metric, explain, metric, metrics, register
+from .metrics import METRICS, explain, metric, metrics, register
+from .spectral_metrics import Metric
 
 __all__ = [
     "METRICS",

@@ -8,10 +8,12 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..spectrum import Spectrum
-from .measure import fractions, psd_by_structure, rank_cut, recorded_count
+from .measure import below, fractions, outside, psd_by_structure, rank_cut, recorded_count
+from .remembered import once
 
 NEAR_ZERO = 1e-4  # absolute, in loss per squared parameter: shows how the whole scale collapses
 OUTLIERS = 20  # how many leading eigenvalues are searched where the number of outputs is not recorded
+TINY = np.finfo(np.float64).tiny
 WHOLE = 1e-9  # slack when shares are added up to a percentile
 
 
@@ -55,10 +57,15 @@ def condition(s: Spectrum) -> float:
 
 def percentile_condition(s: Spectrum, share: float) -> float:
     """λmax over the eigenvalue at ``share`` of the spectrum, sorted downward."""
-    # The last index guards against weights that sum to a rounding error less than 1.
-    at = min(int(np.searchsorted(np.cumsum(s.weights[::-1]), share - WHOLE)), len(s.nodes) - 1)
-    value = float(s.nodes[::-1][at])
+    value = from_above(s, share)
     return s.largest / value if value > rank_cut(s) else float("inf")
+
+
+def from_above(s: Spectrum, share: float) -> float:
+    """The eigenvalue that ``share`` of the spectrum reaches or exceeds."""
+    shares = below(s)
+    # The first node guards against weights that sum to a rounding error less than 1.
+    return float(s.nodes[max(0, int(shares.searchsorted(shares[-1] - share + WHOLE, "right")) - 1)])
 
 
 def peakedness(s: Spectrum) -> float:
@@ -74,18 +81,20 @@ def numerical_rank(s: Spectrum) -> float:
 
 def rank_ratio(s: Spectrum) -> float:
     """Share of eigenvalues above the rank cut."""
-    cut = rank_cut(s)
-    inside = slice(np.searchsorted(s.nodes, -cut, side="left"), np.searchsorted(s.nodes, cut, side="right"))
-    return max(0.0, 1.0 - float(s.weights[inside].sum()))
+    first, last = outside(s, rank_cut(s))
+    shares = below(s)
+    return max(0.0, 1.0 - float(shares[last] - shares[first]))
 
 
+@once
 def spectral_entropy(s: Spectrum) -> float:
     """−Σ q ln q with q = |λ| / Σ|λ|, for every eigenvalue."""
-    sizes = np.abs(_relative(s))
-    keep = sizes > 0
-    counts, sizes = s.weights[keep] * s.size, sizes[keep]
-    q = sizes / (counts @ sizes)
-    return max(0.0, float(-(counts @ (q * np.log(q)))))
+    sizes = relative(s)
+    counted = s.weights * sizes
+    total = counted.sum()
+    # Σ q ln q = Σ|λ| ln|λ| / Σ|λ| − ln Σ|λ|, and 0 ln 0 = 0.
+    logs = np.log(np.maximum(sizes, TINY))
+    return max(0.0, float(np.log(total * s.size) - counted @ logs / total))
 
 
 def relative_entropy(s: Spectrum) -> float:
@@ -105,12 +114,12 @@ def effective_rank_ratio(s: Spectrum) -> float:
 
 def stable_rank(s: Spectrum) -> float:
     """‖H‖_F² / ‖H‖₂²."""
-    return s.size * float(s.weights @ _relative(s) ** 2)
+    return s.size * float(s.weights @ relative(s) ** 2)
 
 
 def participation(s: Spectrum) -> float:
     """(Σλ²)² / Σλ⁴."""
-    squares = _relative(s) ** 2
+    squares = relative(s) ** 2
     return s.size * float((s.weights @ squares) ** 2 / (s.weights @ squares**2))
 
 
@@ -133,7 +142,7 @@ def negative_mass(s: Spectrum) -> float:
     """Share of Σ|λ| that lies below the zero band."""
     if psd_by_structure(s):
         return 0.0
-    mass = s.weights * np.abs(_relative(s))
+    mass = s.weights * relative(s)
     return float(mass[: np.searchsorted(s.nodes, -s.zero_band, side="left")].sum() / mass.sum())
 
 
@@ -177,6 +186,9 @@ def has_no_negative(s: Spectrum) -> bool:
     return s.smallest >= -s.zero_band or psd_by_structure(s)
 
 
-def _relative(s: Spectrum) -> Float[ndarray, " m"]:
-    """Nodes over the largest absolute one; what lies inside the zero band is 0."""
-    return np.asarray(np.where(np.abs(s.nodes) > s.zero_band, s.nodes, 0.0) / (s.magnitude or 1.0))
+def relative(s: Spectrum) -> Float[ndarray, " m"]:
+    """|λ| over the largest; what lies inside the zero band is 0."""
+    sizes: Float[ndarray, " m"] = np.abs(s.nodes)
+    sizes /= s.magnitude or 1.0
+    sizes[slice(*outside(s, s.zero_band))] = 0.0
+    return sizes

@@ -9,6 +9,7 @@ from numpy import ndarray
 
 from ..errors import ComparisonError, SettingError
 from ..spectrum import Spectrum
+from .remembered import once
 
 # Below these shares of |λ|max a value is no longer told from zero when ranks and condition numbers are formed. A cut
 # proportional to size × machine epsilon would discard everything below 1 % of λmax at a size of 1e5 in float32.
@@ -52,6 +53,7 @@ def recorded_count(spectrum: Spectrum, name: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
+@once
 def rank_cut(spectrum: Spectrum) -> float:
     """Return the cut for ranks and condition numbers; an unrecorded dtype counts as float64."""
     double = dtype_name(spectrum) in ("", "float64", "double")
@@ -68,13 +70,27 @@ def psd_by_structure(spectrum: Spectrum) -> bool:
     return spectrum.psd and spectrum.smallest >= -max(spectrum.zero_band, spectrum.error)
 
 
+@once
+def below(spectrum: Spectrum) -> Float[ndarray, " edges"]:
+    """Share of eigenvalues below each node, and of all of them last."""
+    if spectrum.exact and len(spectrum.nodes) == spectrum.size:  # each node is one eigenvalue
+        return np.asarray(np.arange(spectrum.size + 1) / spectrum.size)
+    return np.concatenate([[0.0], spectrum.weights.cumsum()])
+
+
+def outside(spectrum: Spectrum, cut: float) -> tuple[int, int]:
+    """Where in the nodes [-cut, cut] begins and ends."""
+    nodes = spectrum.nodes
+    return int(nodes.searchsorted(-cut, "left")), int(nodes.searchsorted(cut, "right"))
+
+
+@once
 def fractions(spectrum: Spectrum) -> Fractions:
     """Count signs outside the zero band; a block that is PSD by structure has no negative ones."""
-    band = spectrum.zero_band
-    first_inside = 0 if psd_by_structure(spectrum) else int(np.searchsorted(spectrum.nodes, -band, side="left"))
-    first_above = int(np.searchsorted(spectrum.nodes, band, side="right"))
-    negative = float(spectrum.weights[:first_inside].sum())
-    positive = float(spectrum.weights[first_above:].sum())
+    first, last = outside(spectrum, spectrum.zero_band)
+    shares = below(spectrum)
+    negative = 0.0 if psd_by_structure(spectrum) else float(shares[first])
+    positive = float(shares[-1] - shares[last])
     return Fractions(negative, max(0.0, 1.0 - negative - positive), positive)
 
 

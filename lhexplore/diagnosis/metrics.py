@@ -1,175 +1,44 @@
-"""Numbers that a spectrum alone gives: one table, open to one's own entries.
+"""Every metric by name: one table, open to one's own entries, and the values of a spectrum, formed once.
 
 A metric that cannot be formed is NaN, and ``explain`` says why. Quotients are formed from λ/|λ|max, so they neither
 overflow nor change with the scale of the loss.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from ..errors import SettingError, suggest
 from ..spectrum import Spectrum
-from . import formulas, texts
-from .arguments import a_spectrum
-from .measure import is_flat, psd_by_structure
+from . import texts
+from .arguments import a_spectrum, is_number
+from .measure import psd_by_structure
+from .remembered import remembered
+from .spectral_metrics import NEEDS, SPECTRAL, Metric
 
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One number per spectrum.
-
-    ``needs`` names conditions (keys of ``NEEDS``) without which the value is NaN and ``function`` is not called.
-    """
-
-    name: str
-    function: Callable[[Spectrum], float]
-    unit: str
-    meaning: str
-    source: str
-    log: bool = False  # whether a picture of it wants a logarithmic scale
-    needs: tuple[str, ...] = ()
-
-
-NEEDS: dict[str, Callable[[Spectrum], bool]] = {
-    "every eigenvalue": lambda s: s.exact,
-    "curvature": lambda s: not is_flat(s),
-    "positive": formulas.has_positive,
-    "no negative": formulas.has_no_negative,
-    "leading pair": lambda s: len(formulas.leading(s, 2)) == 2,
-}
-
-CURVATURE = "loss / parameter²"
-STANDARD = "standard"
-OWN = "lhexplore definition"
-
-_BUILT_IN = (
-    Metric("trace", formulas.trace, CURVATURE, "Sum of all eigenvalues.", STANDARD, log=True),
-    Metric("mean_curvature", formulas.mean_curvature, CURVATURE, "Mean eigenvalue.", STANDARD, log=True),
-    Metric("lambda_max", formulas.lambda_max, CURVATURE, "Largest eigenvalue; 0 in the zero band.", STANDARD, log=True),
-    Metric("lambda_min", formulas.lambda_min, CURVATURE, "Smallest eigenvalue; 0 in the zero band.", STANDARD),
-    Metric("spectral_norm", formulas.spectral_norm, CURVATURE, "Largest absolute eigenvalue.", STANDARD, log=True),
-    Metric("frobenius_norm", formulas.frobenius_norm, CURVATURE, "Root of the sum of squares.", STANDARD, log=True),
-    Metric(
-        "condition",
-        formulas.condition,
-        "",
-        "Largest over smallest absolute eigenvalue above the rank cut; not comparable across dtypes.",
-        STANDARD,
-        log=True,
-        needs=("curvature", "every eigenvalue"),
-    ),
-    Metric(
-        "condition_50",
-        lambda s: formulas.percentile_condition(s, 0.5),
-        "",
-        "λmax over the eigenvalue that half of the spectrum exceeds.",
-        "Huang et al., layer-wise conditioning analysis",
-        log=True,
-        needs=("curvature", "positive"),
-    ),
-    Metric(
-        "condition_80",
-        lambda s: formulas.percentile_condition(s, 0.8),
-        "",
-        "λmax over the eigenvalue that 80 % of the spectrum exceed.",
-        "Huang et al., layer-wise conditioning analysis",
-        log=True,
-        needs=("curvature", "positive"),
-    ),
-    Metric(
-        "peakedness",
-        formulas.peakedness,
-        "",
-        "λmax over the mean eigenvalue.",
-        STANDARD,
-        log=True,
-        needs=("curvature", "positive", "no negative"),
-    ),
-    Metric("numerical_rank", formulas.numerical_rank, "", "Number of eigenvalues above the rank cut.", STANDARD),
-    Metric("rank_ratio", formulas.rank_ratio, "", "Share of eigenvalues above the rank cut.", STANDARD),
-    Metric(
-        "spectral_entropy",
-        formulas.spectral_entropy,
-        "nats",
-        "Entropy of the shares |λ| / Σ|λ|.",
-        "Roy & Vetterli 2007",
-        needs=("curvature", "every eigenvalue"),
-    ),
-    Metric(
-        "relative_entropy",
-        formulas.relative_entropy,
-        "",
-        "Spectral entropy over its largest possible value; 0 for a single parameter.",
-        "after Roy & Vetterli 2007",
-        needs=("curvature", "every eigenvalue"),
-    ),
-    Metric(
-        "effective_rank",
-        formulas.effective_rank,
-        "",
-        "Exponential of the spectral entropy: how many directions share the curvature.",
-        "Roy & Vetterli 2007",
-        needs=("curvature", "every eigenvalue"),
-    ),
-    Metric(
-        "effective_rank_ratio",
-        formulas.effective_rank_ratio,
-        "",
-        "Effective rank per parameter.",
-        "after Roy & Vetterli 2007",
-        needs=("curvature", "every eigenvalue"),
-    ),
-    Metric("stable_rank", formulas.stable_rank, "", "‖H‖_F² / ‖H‖₂².", STANDARD, needs=("curvature",)),
-    Metric("participation_ratio", formulas.participation, "", "(Σλ²)² / Σλ⁴.", STANDARD, needs=("curvature",)),
-    Metric("negative_fraction", formulas.negative_fraction, "", "Share of eigenvalues below the zero band.", STANDARD),
-    Metric("zero_fraction", formulas.zero_fraction, "", "Share of eigenvalues inside the zero band.", OWN),
-    Metric("positive_fraction", formulas.positive_fraction, "", "Share of eigenvalues above the zero band.", OWN),
-    Metric(
-        "negative_mass",
-        formulas.negative_mass,
-        "",
-        "Share of Σ|λ| that lies below the zero band.",
-        STANDARD,
-        needs=("curvature",),
-    ),
-    Metric("near_zero_share", formulas.near_zero_share, "", "Share of |λ| < 1e-4; depends on scale on purpose.", OWN),
-    Metric(
-        "outlier_count",
-        formulas.outlier_count,
-        "",
-        "Eigenvalues before the largest ratio between neighbours at the top; about the number of classes.",
-        "Sagun et al.; Papyan",
-        needs=("positive", "leading pair"),
-    ),
-    Metric(
-        "spectral_gap",
-        formulas.spectral_gap,
-        "",
-        "(λ₁ − λ₂) / λ₁ of the two largest eigenvalues.",
-        STANDARD,
-        needs=("positive", "leading pair"),
-    ),
-)
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _BUILT_IN}
+METRICS: dict[str, Metric] = {metric.name: metric for metric in SPECTRAL}
+_BUILT_IN = frozenset(SPECTRAL)
 _OWN_NAMES = frozenset(METRICS)
+
+
+class Outcome(NamedTuple):
+    """A metric's value, and why it is NaN where a reason is known."""
+
+    value: float
+    why: str = ""
 
 
 def metrics(spectrum: Spectrum) -> dict[str, float]:
     """Form every registered metric; NaN where it is undefined."""
     a_spectrum(spectrum)
-    met = {need: holds(spectrum) for need, holds in NEEDS.items()}
-    return {
-        name: float(metric.function(spectrum)) if all(met[need] for need in metric.needs) else math.nan
-        for name, metric in METRICS.items()
-    }
+    return {name: _outcome(chosen, spectrum).value for name, chosen in METRICS.items()}
 
 
 def metric(name: str, spectrum: Spectrum) -> float:
     """Form a single metric; NaN where it is undefined."""
     a_spectrum(spectrum)
-    chosen = _find(name)
-    return math.nan if _missing(chosen, spectrum) else float(chosen.function(spectrum))
+    return _outcome(_find(name), spectrum).value
 
 
 def register(metric: Metric) -> Metric:
@@ -195,11 +64,10 @@ def explain(name: str, spectrum: Spectrum) -> str:
     """Say what a metric means here, and why where it is NaN or infinite."""
     a_spectrum(spectrum)
     chosen = _find(name)
-    missing = _missing(chosen, spectrum)
-    if missing:
-        return f"{chosen.meaning} {texts.NEEDS[missing]}"
-    value = float(chosen.function(spectrum))
+    value, why = _outcome(chosen, spectrum)
     remarks = [chosen.meaning]
+    if why:
+        return f"{chosen.meaning} {why}"
     if math.isnan(value):
         remarks.append(texts.UNDEFINED)
     elif math.isinf(value):
@@ -219,6 +87,29 @@ def _find(name: str) -> Metric:
     return METRICS[name]
 
 
-def _missing(chosen: Metric, spectrum: Spectrum) -> str:
-    """Name the first need that is not met, or an empty text."""
-    return next((need for need in chosen.needs if not NEEDS[need](spectrum)), "")
+def _outcome(chosen: Metric, spectrum: Spectrum) -> Outcome:
+    """What is remembered of this very metric: one that was registered anew has not been formed yet."""
+    known = remembered(spectrum)
+    if chosen not in known:
+        known[chosen] = _formed(chosen, spectrum)
+    found: Outcome = known[chosen]
+    return found
+
+
+def _formed(chosen: Metric, spectrum: Spectrum) -> Outcome:
+    for need in chosen.needs:
+        if not NEEDS[need](spectrum):
+            return Outcome(math.nan, texts.NEEDS[need])
+    if chosen in _BUILT_IN:
+        return Outcome(float(chosen.function(spectrum)))
+    try:  # somebody's function: whatever it does, tables and pictures must go on
+        with np.errstate(all="ignore"):
+            value = chosen.function(spectrum)
+    except Exception as error:  # noqa: BLE001
+        return Outcome(math.nan, f"Its function raised {type(error).__name__}: {str(error) or 'no message'}.")
+    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if not is_number(value):
+        return Outcome(
+            math.nan, f"Its function must return one real number, got {value!r:.60} ({type(value).__name__})."
+        )
+    return Outcome(float(value))
