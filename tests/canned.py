@@ -157,7 +157,7 @@ class CannedSession:
         self.missing.discard((layer, k))
         yield Step(10, 10, spectrum(layer, k, self.snapshots[k].label))
 
-    def stream_traces(self, snapshot: int | str = -1) -> Iterator[SimpleNamespace]:
+    def stream_traces(self, snapshot: int | str = -1, **_: Any) -> Iterator[SimpleNamespace]:
         k = self.snapshots.index(snapshot)
         for probes in (1, 2, 3, 4):
             time.sleep(self.pause)

@@ -10,18 +10,21 @@ from ..errors import ClosedError
 from ..jobs import State, Worker
 from ..spectrum import Spectrum
 from .filling import News, evaluate, fill, preview, spoils_snapshot
+from .known import Known, words
 from .pace import Pace
-from .state import Cell, Known, Selection, nearest_first, words
+from .protocols import Judged
+from .state import SPLITS, Cell, Selection
 from .weak import weakly
 
+JUDGE = 1.0  # seconds between two looks at the whole run while spectra are coming in
 STAY = 0.15  # seconds a selection must last before it interrupts what is being computed
 
 
 class Computing:
     """Owns the worker and everything it found.
 
-    ``look`` says what is looked at now; ``changed`` is told what has to be drawn again: "layer", "map", "loss", or
-    nothing but the progress.
+    ``look`` says what is looked at now; ``changed`` is told what has to be drawn again: "layer", "map", "loss",
+    "findings", or nothing but the progress.
     """
 
     def __init__(self, session: Any, *, look: Callable[[], Selection], changed: Callable[..., None]) -> None:
@@ -35,6 +38,10 @@ class Computing:
         self._closed = False
         self._notes = threading.Lock()
         self._diagnoses: dict[Cell, Diagnosis] = {}
+        self._run: Judged | None = None
+        self._run_of = ""  # the data it was judged by
+        self._judged = False  # whether it knows all that is known
+        self._next = 0.0  # when to judge again while spectra are coming in
         self._worker: Worker[News] = Worker(on_item=weakly(self._on_news), on_state=weakly(self._on_state))
         session.attach(self._worker)  # its wait() then waits for this, too
 
@@ -75,15 +82,15 @@ class Computing:
         """Take over what is cached, as far as it is read quickly; the worker reads the rest."""
         end = time.monotonic() + seconds
         looking = self._look()
-        for name, k in looking.wanted():
+        for cell in looking.wanted():
             if time.monotonic() > end:
                 return
             try:
-                found = self._session.cached(looking.key(name), k)
+                found = self._session.cached(looking.key(cell.layer), cell.snapshot, split=cell.split)
             except Exception:  # noqa: BLE001  the worker meets it again and says it on the screen
                 return
             if found is not None:
-                self.known.put((name, k), found)
+                self.known.put(cell, found)
 
     # ---- what is known
 
@@ -100,11 +107,45 @@ class Computing:
         with self._notes:
             found = self._diagnoses.get(cell)
         if found is None:
-            name, k = cell
-            found = self._session.known_diagnosis(self._look().key(name), k) or diagnose(spectrum)
+            found = self._neighbourly(cell) or diagnose(spectrum)
             with self._notes:
                 self._diagnoses[cell] = found
         return found
+
+    def _neighbourly(self, cell: Cell) -> Diagnosis | None:
+        """On training data, where the session compares with earlier snapshots and other layers."""
+        if cell.split != "data":
+            return None
+        found: Diagnosis | None = self._session.known_diagnosis(self._look().key(cell.layer), cell.snapshot)
+        return found
+
+    @property
+    def run(self) -> Judged | None:
+        """What the session last said of the whole run; None before :meth:`judge`."""
+        return self._run if self._run_of == self._look().main else None
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether something came in since :meth:`judge` asked."""
+        return not self._judged
+
+    def judge(self) -> bool:
+        """Ask the session what the run shows, and say whether it was asked. Costs up to 0.1 s; not for callbacks.
+
+        Only every second while spectra come in, and rarer where it takes long; at once when all work is done.
+        """
+        split = self._look().main
+        start = time.monotonic()
+        with self._notes:
+            fresh = self._judged and self._run_of == split
+            if fresh or (self._run_of == split and self.busy and start < self._next):
+                return False
+            self._judged = True  # what arrives from now on is not in it
+        found = getattr(self._session, "findings", lambda **_: None)(split=split)
+        with self._notes:
+            self._run, self._run_of = found, split
+            self._next = start + max(JUDGE, 10 * (time.monotonic() - start))
+        return True
 
     def hesd(self, cell: Cell) -> Hesd | None:
         """The type of the best value there is; a preliminary one says so."""
@@ -137,33 +178,34 @@ class Computing:
         """The traces of the layers at the snapshot on show, where several are missing and nothing is known of them."""
         looking = self._look()
         here = looking.snapshot
-        cells = [(entry.name, here) for entry in looking.rows if entry.key is not None]
+        cells = [Cell(entry.name, here, looking.main) for entry in looking.rows if entry.key is not None]
         missing = [cell for cell in cells if self.known.missing(cell)]
         if len(missing) < 2 or any(self.known.trace(cell) for cell in missing):
             return
         self.current = looking.cell
-        yield from preview(self._session, here, leave=lambda: self._closed or self._look().snapshot != here)
+        yield from preview(
+            self._session, here, split=looking.main, leave=lambda: self._closed or self._look().snapshot != here
+        )
 
     def _fill(self, choose: Callable[[], Cell | None]) -> Iterator[News]:
-        return fill(self._session, choose, key=lambda cell: self._look().key(cell[0]), leave=self._leave)
+        return fill(self._session, choose, key=lambda cell: self._look().key(cell.layer), leave=self._leave)
 
     def _looked_at(self) -> Cell | None:
-        cell = self._look().cell
-        return cell if not self._closed and self.known.missing(cell) else None
+        if self._closed:
+            return None
+        return next((cell for cell in self._look().cells if self.known.missing(cell)), None)
 
     def _choose(self) -> Cell | None:
         """The missing cell that is wanted most, or None."""
         if self._closed or not self.sweeping:
             return self._looked_at()
-        looking = self._look()
-        order = nearest_first(looking.cell, [entry.name for entry in looking.rows], len(looking.labels))
-        return next((cell for cell in order if self.known.missing(cell)), None)
+        return next((cell for cell in self._look().wanted() if self.known.missing(cell)), None)
 
     def _leave(self, cell: Cell) -> bool:
         """Whether something else is looked at by now, long enough, and missing."""
-        here = self._look().cell
-        elsewhere = cell != here and time.monotonic() - self._chosen_at > STAY
-        return self._closed or (elsewhere and self.known.missing(here))
+        here = self._look().cells
+        elsewhere = cell not in here and time.monotonic() - self._chosen_at > STAY
+        return self._closed or (elsewhere and any(self.known.missing(each) for each in here))
 
     def _on_news(self, news: News) -> None:
         cell, step = news.cell, news.step
@@ -172,7 +214,9 @@ class Computing:
             self._changed("layer", "map")
         elif cell is None:
             self.trouble = self.trouble if news.failure is None else words(news.failure)
-            self._changed("loss")
+            with self._notes:
+                self._judged = False  # some rules look at losses
+            self._changed("loss", "findings")
         elif news.failure is not None:
             self._fail(cell, news.failure)
         elif step is not None and step.spectrum is not None and step.spectrum.complete:
@@ -180,24 +224,27 @@ class Computing:
             self.pace.finished(together, news.seconds)
             for each, spectrum in together.items():
                 self._put(each, spectrum)
-            self._changed("layer", "map")
+            self._changed("layer", "map", "findings")
         elif step is not None:
             self.current = cell
             self.known.advance(cell, step)
             self.pace.under_way(step.done / step.total if step.total else 0.0)
-            self._changed(*(["layer"] if cell == self._look().cell else []))
+            self._changed(*(["layer"] if cell in self._look().cells else []))
 
     def _put(self, cell: Cell, spectrum: Spectrum) -> None:
         self.known.put(cell, spectrum)
-        name, k = cell
+        name, k, _ = cell
         with self._notes:  # what was said of later snapshots and of the layers beside may change with it
-            for other in [c for c in self._diagnoses if (c[0] == name and c[1] >= k) or c[1] == k]:
+            self._judged = False
+            for other in [c for c in self._diagnoses if (c.layer == name and c.snapshot >= k) or c.snapshot == k]:
                 del self._diagnoses[other]
 
     def _beside(self, cell: Cell) -> dict[Cell, Spectrum]:
         """What the same work gave for other layers: one set of backward passes may answer for all of a snapshot."""
-        others = [(entry.name, cell[1]) for entry in self._look().rows if entry.name != cell[0]]
-        found = {c: self._session.cached(self._look().key(c[0]), c[1]) for c in others if self.known.missing(c)}
+        looking = self._look()
+        others = [cell._replace(layer=entry.name) for entry in looking.rows if entry.name != cell.layer]
+        missing = [c for c in others if self.known.missing(c)]
+        found = {c: self._session.cached(looking.key(c.layer), c.snapshot, split=c.split) for c in missing}
         return {c: spectrum for c, spectrum in found.items() if spectrum is not None}
 
     def _fail(self, cell: Cell, failure: Exception) -> None:
@@ -205,7 +252,8 @@ class Computing:
             self.sweeping = False
         else:
             names = [entry.name for entry in self._look().entries if entry.usable]
-            others = [(name, cell[1]) for name in names] if spoils_snapshot(failure) else []  # would fail alike
+            spoilt = [Cell(name, cell.snapshot, split) for name in names for split in SPLITS[:2]]
+            others = spoilt if spoils_snapshot(failure) else []  # would fail alike
             for each in {cell, *(other for other in others if self.known.missing(other))}:
                 self.known.fail(each, failure)
         self._changed("layer", "map")
@@ -218,6 +266,6 @@ class Computing:
         self.pace.ended()
         if failure is not None:
             self.trouble = words(failure)
-        self._changed("layer")
+        self._changed("layer", "findings")
         if state == State.IDLE and not self.closed and self._choose() is not None:
             self._worker.ask(self._work)  # a wish that came while the worker was about to end

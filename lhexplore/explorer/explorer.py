@@ -31,13 +31,14 @@ from .computing import Computing
 from .escape import plain
 from .figures import cell_of
 from .heat_figure import metric_name
+from .known import words
 from .painter import Painter
 from .parts import Parts
 from .places import place
 from .rerun import close_earlier_of_this_cell
 from .screen import EVERYTHING, Screen, problem_words, status_words
 from .spectrum_figure import KINDS
-from .state import Request, Selection, entries_of, find_entry, find_snapshot, shown, words
+from .state import Request, Selection, entries_of, find_entry, find_snapshot, shown
 from .weak import weakly
 
 METRIC = "lambda_max"

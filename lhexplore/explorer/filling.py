@@ -19,11 +19,11 @@ PATIENCE = 0.5  # … once it took so many seconds: the spectra say more
 class Source(Protocol):
     """The part of a session that gives spectra."""
 
-    def cached(self, layer: str | None, snapshot: int) -> Spectrum | None: ...
-    def steps(self, layer: str | None, snapshot: int) -> Iterator[Step]: ...
+    def cached(self, layer: str | None, snapshot: int, *, split: str) -> Spectrum | None: ...
+    def steps(self, layer: str | None, snapshot: int, *, split: str) -> Iterator[Step]: ...
     def losses(self, snapshot: int) -> dict[str, float]: ...
     def evaluate(self, snapshot: int) -> dict[str, float]: ...
-    def stream_traces(self, snapshot: int) -> Iterator[TracesLike]: ...
+    def stream_traces(self, snapshot: int, *, split: str) -> Iterator[TracesLike]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class News:
     step: Step | None = None
     failure: Exception | None = None
     seconds: float = 0.0  # spent on this cell so far
-    traces: tuple[int, TracesLike] | None = None  # of a snapshot
+    traces: tuple[int, TracesLike, str] | None = None  # of a snapshot, on which data
 
 
 def fill(
@@ -70,16 +70,16 @@ def evaluate(session: Source, count: int) -> Iterator[News]:
         yield News(None)
 
 
-def preview(session: Source, snapshot: int, *, leave: Callable[[], bool]) -> Iterator[News]:
+def preview(session: Source, snapshot: int, *, split: str = "data", leave: Callable[[], bool]) -> Iterator[News]:
     """Estimate the traces of all layers at once, the first thing there is to see, until they are good enough.
 
     A failure is not told: the spectra, which are asked for next, meet it again and say more.
     """
     start = time.monotonic()
     try:
-        with closing(_generator(session.stream_traces(snapshot))) as items:
+        with closing(_generator(session.stream_traces(snapshot, split=split))) as items:
             for traces in items:
-                yield News(None, traces=(snapshot, traces))
+                yield News(None, traces=(snapshot, traces, split))
                 if leave() or (traces.probes >= PREVIEW and time.monotonic() - start > PATIENCE):
                     return
     except Exception:  # noqa: BLE001  see above
@@ -89,12 +89,12 @@ def preview(session: Source, snapshot: int, *, leave: Callable[[], bool]) -> Ite
 def _one(session: Source, cell: Cell, layer: str | None) -> Iterator[News]:
     start, finished = time.monotonic(), False
     try:
-        known = session.cached(layer, cell[1])
+        known = session.cached(layer, cell.snapshot, split=cell.split)
         if known is not None:
             yield News(cell, Step(1, 1, known))
             return
         yield News(cell, Step(0, 0))  # names what is being computed before the first product is done
-        with closing(_generator(session.steps(layer, cell[1]))) as steps:
+        with closing(_generator(session.steps(layer, cell.snapshot, split=cell.split))) as steps:
             for step in steps:
                 finished = step.spectrum is not None and step.spectrum.complete
                 yield News(cell, step, seconds=time.monotonic() - start)

@@ -35,7 +35,7 @@ class Pace:
         """Note that spectra are complete that the same work gave; 0 seconds: they were cached."""
         if seconds > 0:
             self._finished, self._share = self._finished + len(cells), 0.0
-            for layer, _ in cells:
+            for layer, *_ in cells:
                 self._spent[layer].append(seconds / len(cells))
 
     def ended(self) -> None:
@@ -48,5 +48,5 @@ class Pace:
         if not means:
             return float("nan")
         typical = sum(means.values()) / len(means)
-        rest = [means.get(layer, typical) for layer, _ in missing]
+        rest = [means.get(layer, typical) for layer, *_ in missing]
         return max(sum(rest) - self._share * (rest[0] if rest else 0.0), 0.0)

@@ -1,7 +1,9 @@
 """What views read of layers and snapshots: the part that tests and other sources have to bring, too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+from ..diagnosis import Finding
 
 
 class LayerLike(Protocol):
@@ -54,3 +56,12 @@ class TracesLike(Protocol):
     def layers(self) -> Sequence[TraceLike]: ...
     @property
     def probes(self) -> int: ...
+
+
+class Judged(Protocol):
+    """What the rules found in a whole run, and why some of them could not judge."""
+
+    @property
+    def findings(self) -> Sequence[Finding]: ...
+    @property
+    def silent(self) -> Mapping[str, str]: ...

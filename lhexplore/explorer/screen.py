@@ -10,10 +10,11 @@ from .computing import Computing
 from .escape import plain
 from .figures import heat_map, loss_plot, spectrum_plot
 from .heat_figure import metric_name
+from .known import words
 from .parts import Parts
 from .places import axis_words, snapshot_ticks, step_words
 from .sentences import early_trace
-from .state import Cell, Entry, Selection, requests, words
+from .state import Cell, Entry, Selection, requests
 from .status import pace_words
 
 EVERYTHING = frozenset({"layer", "map", "loss"})
@@ -62,7 +63,7 @@ class Screen:
 
     def _paint_layer(self, looking: Selection) -> None:
         parts = self._parts
-        cells = [(looking.layer, k) for k in range(len(looking.labels))]
+        cells = [Cell(looking.layer, k, looking.main) for k in range(len(looking.labels))]
         spectra = [self._known.best(cell) for cell in cells]
         kind: Any = looking.view
         scale: Any = looking.scale
@@ -73,7 +74,7 @@ class Screen:
         parts.code.say([str(request) for request in requests(looking.key(looking.layer), looking.labels)])
 
     def _card(self, cell: Cell, looking: Selection) -> Text:
-        title = f"{plain(cell[0])} · {looking.places[cell[1]]}"
+        title = f"{plain(cell.layer)} · {looking.places[cell.snapshot]}"
         found, diagnosis = self._known.spectrum(cell), self._computing.diagnosis(cell)
         failure, step = self._known.failure(cell), self._known.step(cell)
         if found is not None and diagnosis is not None:
@@ -89,7 +90,7 @@ class Screen:
     def _paint_map(self, looking: Selection) -> None:
         parts, metric, count = self._parts, METRICS[looking.metric], len(looking.labels)
         self.map_rows = self._rows(looking)
-        cells = [[(entry.name, k) for k in range(count)] for entry in looking.shown]
+        cells = [[Cell(entry.name, k, looking.main) for k in range(count)] for entry in looking.shown]
         table = np.array([[self._value(cell, looking.metric) for cell in row] for row in cells])
         marks = [[self._mark(cell) for cell in row] for row in cells]
         previews = {
@@ -111,8 +112,8 @@ class Screen:
     def _rows(self, looking: Selection) -> tuple[Entry, ...]:
         """Rows of the map: the layers, and the whole network below as soon as it is known somewhere or looked at."""
         whole = [entry for entry in looking.shown if entry.key is None and entry not in looking.rows]
-        cells = [(entry.name, k) for entry in whole for k in range(len(looking.labels))]
-        wanted = any(name == looking.layer or self._known.spectrum((name, k)) is not None for name, k in cells)
+        cells = [Cell(entry.name, k, looking.main) for entry in whole for k in range(len(looking.labels))]
+        wanted = any(cell.layer == looking.layer or self._known.spectrum(cell) is not None for cell in cells)
         return (*looking.rows, *whole) if wanted else looking.rows
 
     def _value(self, cell: Cell, metric: str) -> float:
@@ -129,7 +130,7 @@ class Screen:
         if done + failed == total and not computing.busy:
             return ""  # the status says it
         current = computing.current
-        where = "" if current is None else f"{plain(current[0])} at {looking.places[current[1]]}"
+        where = "" if current is None else f"{plain(current.layer)} at {looking.places[current.snapshot]}"
         left = pace.left(computing.missing()) if computing.busy else float("nan")
         computed = pace.done if computing.busy else 0.0
         return pace_words(done + failed, total, seconds=pace.seconds, computed=computed, left=left, where=where)
@@ -164,4 +165,4 @@ def problem_words(computing: Computing, looking: Selection) -> str:
 
 
 def _failed(cell: Cell, failure: Exception, looking: Selection) -> str:
-    return plain(f"{cell[0]} at {looking.labels[cell[1]]}: {words(failure)}", longest=LONG)
+    return plain(f"{cell.layer} at {looking.labels[cell.snapshot]}: {words(failure)}", longest=LONG)

@@ -1,18 +1,26 @@
-"""What is selected and what is known: plain values that the explorer's threads share.
+"""What is selected: plain values that the explorer's threads share.
 
-Nothing here knows a widget: the order of work, the call that repeats what is on screen and the memory of what came
-back are tested with a canned session and no notebook.
+Nothing here knows a widget: the order of work and the call that repeats what is on screen are tested with a canned
+session and no notebook. What came back is in ``known.py``.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from ..errors import LhexploreError, UnknownLayerError, UnknownSnapshotError, suggest
-from ..spectrum import WHOLE, Spectrum, Step
-from .protocols import LayerLike, TraceLike, TracesLike
+from ..errors import UnknownLayerError, UnknownSnapshotError, suggest
+from ..spectrum import WHOLE
+from .protocols import LayerLike
 
-Cell = tuple[str, int]  # name of an entry, index of a snapshot
+SPLITS = ("data", "held_out", "both")  # which data spectra are shown of
+
+
+class Cell(NamedTuple):
+    """One spectrum: name of an entry, index of a snapshot, and which data."""
+
+    layer: str
+    snapshot: int
+    split: str = "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +83,24 @@ def find_snapshot(labels: Sequence[str], wanted: int | str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The call that gives exactly what is on screen."""
+    """The call that gives exactly what is on screen; two where both kinds of data are."""
 
     layer: str | None
     snapshot: int | str
+    split: str = "data"
 
     def __str__(self) -> str:
-        return f"session.spectrum({self.layer!r}, {self.snapshot!r})"
+        start = f"session.spectrum({self.layer!r}, {self.snapshot!r}"
+        held_out = f"{start}, split='held_out')"
+        return {"data": f"{start})", "held_out": held_out, "both": f"{start}), {held_out}"}[self.split]
 
 
-def requests(key: str | None, labels: Sequence[str]) -> tuple[Request, ...]:
+def requests(key: str | None, labels: Sequence[str], split: str = "data") -> tuple[Request, ...]:
     """One call per snapshot: by label where that names exactly one of them, else by index."""
-    return tuple(Request(key, label if labels.count(label) == 1 else i) for i, label in enumerate(labels))
+    return tuple(Request(key, label if labels.count(label) == 1 else i, split) for i, label in enumerate(labels))
 
 
-def nearest_first(selected: Cell, rows: Sequence[str], count: int) -> Iterator[Cell]:
+def nearest_first(selected: tuple[str, int], rows: Sequence[str], count: int) -> Iterator[tuple[str, int]]:
     """The order of work: what is looked at, its neighbours in time, then the other layers from here outwards.
 
     ``rows`` are the layers that are worth filling; the selected one need not be among them.
@@ -115,11 +126,27 @@ class Selection:
     view: str = "histogram"
     scale: str = "symlog"
     metric: str = "lambda_max"
+    split: str = "data"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The kinds of data whose spectra are wanted."""
+        return SPLITS[:2] if self.split == "both" else (self.split,)
+
+    @property
+    def main(self) -> str:
+        """The data whose spectra are drawn filled and judged: that of training where both are shown."""
+        return self.splits[0]
 
     @property
     def cell(self) -> Cell:
-        """The layer and snapshot that are looked at."""
-        return self.layer, self.snapshot
+        """What is looked at."""
+        return Cell(self.layer, self.snapshot, self.main)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """What is looked at, on every kind of data that is shown."""
+        return tuple(Cell(self.layer, self.snapshot, split) for split in self.splits)
 
     @property
     def shown(self) -> tuple[Entry, ...]:
@@ -135,7 +162,7 @@ class Selection:
     @property
     def request(self) -> Request:
         """The call that gives what is looked at."""
-        return requests(self.key(self.layer), self.labels)[self.snapshot]
+        return requests(self.key(self.layer), self.labels, self.split)[self.snapshot]
 
     def key(self, name: str) -> str | None:
         """What the session is asked for."""
@@ -143,91 +170,11 @@ class Selection:
 
     def wanted(self) -> list[Cell]:
         """All cells that are worth knowing, best first."""
-        return list(nearest_first(self.cell, [entry.name for entry in self.rows], len(self.labels)))
+        order = nearest_first((self.layer, self.snapshot), [entry.name for entry in self.rows], len(self.labels))
+        return [Cell(*place, split) for place in order for split in self.splits]
 
 
 def shown(entries: Sequence[Entry], layers: Sequence[str]) -> tuple[Entry, ...]:
     """The entries called ``layers``; where those are all usable ones, the skipped ones too."""
     everything = all(entry.name in layers for entry in entries if entry.usable)
     return tuple(entry for entry in entries if entry.name in layers or (everything and not entry.usable))
-
-
-class Known:
-    """What came back so far, by cell. Every method takes the one lock; values handed out never change."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._spectra: dict[Cell, Spectrum] = {}
-        self._steps: dict[Cell, Step] = {}
-        self._failures: dict[Cell, Exception] = {}
-        self._traces: dict[Cell, TraceLike] = {}
-
-    def put(self, cell: Cell, spectrum: Spectrum) -> None:
-        """Keep a complete value; it replaces whatever was preliminary."""
-        with self._lock:
-            self._spectra[cell] = spectrum
-            self._steps.pop(cell, None)
-            self._failures.pop(cell, None)
-
-    def advance(self, cell: Cell, step: Step) -> None:
-        """Keep how far a computation is, with the newest preliminary value."""
-        with self._lock:
-            before = self._steps.get(cell)
-            value = step.spectrum or (before.spectrum if before else None)
-            self._steps[cell] = Step(step.done, step.total, value)
-
-    def put_traces(self, snapshot: int, traces: TracesLike) -> None:
-        """Keep a snapshot's traces, which are shown until a spectrum is there."""
-        with self._lock:
-            self._traces |= {(trace.layer, snapshot): trace for trace in traces.layers if trace.layer is not None}
-
-    def trace(self, cell: Cell) -> TraceLike | None:
-        """The trace of a cell whose spectrum is not known yet, if it was estimated."""
-        with self._lock:
-            return self._traces.get(cell) if self.missing(cell) else None
-
-    def fail(self, cell: Cell, failure: Exception) -> None:
-        """Keep why a cell has no value."""
-        with self._lock:
-            self._failures[cell] = failure
-            self._steps.pop(cell, None)
-
-    def forgive(self) -> None:
-        """Forget the failures: they will be tried again."""
-        with self._lock:
-            self._failures.clear()
-
-    def spectrum(self, cell: Cell) -> Spectrum | None:
-        with self._lock:
-            return self._spectra.get(cell)
-
-    def step(self, cell: Cell) -> Step | None:
-        with self._lock:
-            return self._steps.get(cell)
-
-    def failure(self, cell: Cell) -> Exception | None:
-        with self._lock:
-            return self._failures.get(cell)
-
-    def best(self, cell: Cell) -> Spectrum | None:
-        """The complete value, else the newest preliminary one."""
-        with self._lock:
-            step = self._steps.get(cell)
-            return self._spectra.get(cell) or (step.spectrum if step else None)
-
-    def missing(self, cell: Cell) -> bool:
-        """Neither known nor refused."""
-        with self._lock:
-            return cell not in self._spectra and cell not in self._failures
-
-    def failures(self) -> dict[Cell, Exception]:
-        with self._lock:
-            return dict(self._failures)
-
-
-def words(failure: BaseException) -> str:
-    """Say a failure to the person at the screen; ours speak in sentences, foreign ones need their class."""
-    text = " ".join(str(failure).split())
-    if isinstance(failure, LhexploreError) and text:
-        return text
-    return f"Unexpected {type(failure).__name__}: {text}" if text else f"Unexpected {type(failure).__name__}."

@@ -3,6 +3,7 @@ from canned import CannedSession
 
 from lhexplore.errors import ClosedError, LossError, SnapshotError
 from lhexplore.explorer.filling import News, evaluate, fill, preview, spoils_snapshot
+from lhexplore.explorer.state import Cell
 from lhexplore.spectrum import Step
 
 
@@ -12,7 +13,7 @@ def queue(*cells):
 
 
 def run(session, *cells, leave=lambda cell: False):
-    return list(fill(session, queue(*cells), key=lambda cell: cell[0], leave=leave))
+    return list(fill(session, queue(*(Cell(*cell) for cell in cells)), key=lambda cell: cell[0], leave=leave))
 
 
 class Broken(CannedSession):
@@ -39,7 +40,7 @@ def test_missing_values_come_step_by_step_and_complete_at_last():
     session = CannedSession()
     news = run(session, ("conv1", 2), ("head", 5))
     assert session.asked == [("conv1", 2), ("head", 5)]
-    assert [n.step.done for n in news if n.cell == ("conv1", 2)] == list(range(11))
+    assert [n.step.done for n in news if n.cell == Cell("conv1", 2)] == list(range(11))
     assert all(n.step.spectrum.complete for n in (news[10], news[21]))
     assert news[10].seconds > 0
 
@@ -48,7 +49,7 @@ def test_leaving_a_cell_closes_its_computation_between_two_products():
     session = CannedSession()
     closed = []
 
-    def steps(layer, snapshot=-1):
+    def steps(layer, snapshot=-1, **_):
         try:
             for done in range(1, 100):
                 yield Step(done, 100)
@@ -59,7 +60,7 @@ def test_leaving_a_cell_closes_its_computation_between_two_products():
     news = run(session, ("conv1", 2), leave=lambda cell: True)
     assert len(news) == 1
     assert closed == []  # it had not begun
-    items = fill(session, queue(("conv1", 2)), key=lambda cell: cell[0], leave=lambda cell: False)
+    items = fill(session, queue(Cell("conv1", 2)), key=lambda cell: cell[0], leave=lambda cell: False)
     for _ in range(4):
         next(items)
     items.close()

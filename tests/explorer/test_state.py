@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lhexplore.errors import SettingError, SnapshotError, UnknownLayerError, UnknownSnapshotError
+from lhexplore.explorer.known import Known, words
 from lhexplore.explorer.places import place
 from lhexplore.explorer.state import (
-    Known,
+    Cell,
     Request,
     Selection,
     entries_of,
@@ -18,7 +19,6 @@ from lhexplore.explorer.state import (
     nearest_first,
     requests,
     shown,
-    words,
 )
 from lhexplore.spectrum import Spectrum, Step
 
@@ -91,9 +91,9 @@ def test_the_order_of_work_reaches_every_cell_once_and_never_gets_nearer(layers,
 
 def test_the_whole_network_is_filled_only_where_it_is_looked_at():
     looking = Selection(ENTRIES, ("a", "b"), ("a", "b"), tuple(e.name for e in ENTRIES if e.usable), "conv1", 0)
-    assert {name for name, _ in looking.wanted()} == {layer.name for layer in LAYERS if layer.status == "ok"}
+    assert {cell.layer for cell in looking.wanted()} == {layer.name for layer in LAYERS if layer.status == "ok"}
     whole = Selection(ENTRIES, ("a", "b"), ("a", "b"), looking.layers, "whole network", 1)
-    assert whole.wanted()[:2] == [("whole network", 1), ("whole network", 0)]
+    assert whole.wanted()[:2] == [Cell("whole network", 1), Cell("whole network", 0)]
     assert str(whole.request) == "session.spectrum(None, 'b')"
 
 
@@ -104,7 +104,7 @@ def test_skipped_layers_are_listed_unless_a_choice_of_layers_leaves_them_out():
 
 
 def test_a_complete_value_replaces_the_preliminary_one_and_a_failure():
-    known, cell = Known(), ("a", 0)
+    known, cell = Known(), Cell("a", 0)
     assert known.missing(cell)
     known.advance(cell, Step(1, 10, value(1.0, complete=False)))
     known.advance(cell, Step(2, 10))
