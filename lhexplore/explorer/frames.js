@@ -20,6 +20,9 @@ const lhxFrames = (() => {
       if (!sources.has(source)) sources.set(source, {});
       sources.get(source)[column] = values;
     }
+    for (const [source, column, rows] of spec.words ?? []) {
+      sources.get(source)[column] = rows[frame] ?? (rows[0] ?? []).map(() => "");
+    }
     return sources;
   }
 

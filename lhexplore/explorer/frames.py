@@ -39,10 +39,11 @@ class Key:
 class Plot:
     """A Bokeh figure, and the columns of its sources for every snapshot.
 
-    ``frames["source__column"]`` has one row per snapshot; the source is found in ``root`` by its name. Sources in
-    ``lagged`` show the row of the snapshot before. ``titles`` are short texts for the model called ``title``;
-    ``sentences`` say in words what the figure shows, for those who cannot see it. The ``legend`` is written beside
-    the figure: inside, Bokeh would measure and paint it again for every frame.
+    ``frames["source__column"]`` has one row per snapshot; the source is found in ``root`` by its name. ``words`` are
+    columns of text, named and as long as those of numbers beside them. Sources in ``lagged`` show the row of the
+    snapshot before. ``titles`` are short texts for the model called ``title``; ``sentences`` say in words what the
+    figure shows, for those who cannot see it. The ``legend`` is written beside the figure: inside, Bokeh would measure
+    and paint it again for every frame.
     """
 
     root: LayoutDOM
@@ -52,10 +53,13 @@ class Plot:
     lagged: tuple[str, ...] = ()
     title: str = "frame-title"
     legend: tuple[Key, ...] = ()
+    words: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     sources: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        wrong = {key: rows.shape[0] for key, rows in self.frames.items() if rows.shape[0] != len(self.titles)}
+        lengths = {key: rows.shape[0] for key, rows in self.frames.items()}
+        lengths |= {key: len(texts) for key, texts in self.words.items()}
+        wrong = {key: length for key, length in lengths.items() if length != len(self.titles)}
         if wrong or len(self.titles) != len(self.sentences):
             raise SettingError(
                 f"A plot needs one row, title and sentence per snapshot: got {len(self.titles)} titles, "
@@ -80,9 +84,11 @@ def pack_frames(*plots: Plot) -> tuple[bytes, dict[str, Any]]:
     Returns:
         The bytes, compressed (most columns repeat from one snapshot to the next), and a JSON-able mapping: ``count``
         snapshots; ``columns`` with source, column, dtype, offset in the block, length of a row, and lag (how many
-        snapshots behind); ``titles`` with the model's name and its texts; ``legend`` with words and marks.
+        snapshots behind); ``words`` with source, column and texts per snapshot; ``titles`` with the model's name and
+        its texts; ``legend`` with words and marks.
     """
     columns: list[list[str | int]] = []
+    words = [(key, rows) for plot in plots for key, rows in plot.words.items()]
     parts: list[bytes] = []
     offset = 0
     for plot in plots:
@@ -97,6 +103,7 @@ def pack_frames(*plots: Plot) -> tuple[bytes, dict[str, Any]]:
     return gzip.compress(b"".join(parts), LEVEL, mtime=0), {
         "count": max((plot.count for plot in plots), default=0),
         "columns": columns,
+        "words": [[*key.split("__"), [list(row) for row in rows]] for key, rows in words],
         "titles": [[plot.title, list(plot.titles)] for plot in plots],
         "legend": [[key.words, [list(mark) for mark in key.marks]] for plot in plots for key in plot.legend],
     }
@@ -113,6 +120,10 @@ def show_frame(plot: Plot, frame: int) -> None:
             if owner == source:
                 known = 0 <= row < plot.count
                 data[column] = rows[row] if known else np.full(rows.shape[1], np.nan, dtype=np.float32)
+        for key, texts in plot.words.items():
+            owner, column = key.split("__")
+            if owner == source:
+                data[column] = list(texts[row]) if 0 <= row < plot.count else [""] * len(texts[0])
         model.data = data
     title = plot.root.select_one({"name": plot.title})
     if isinstance(title, Title):
@@ -154,7 +165,8 @@ _CARRIED: Mapping[type[Model], Sequence[str]] = {
 
 
 def _refresh_columns(target: Any, model: ColumnDataSource, fresh: Plot) -> None:
-    shipped = {key.split("__")[1] for key in fresh.frames if key.split("__")[0] == model.name}
+    keys = (key.split("__") for key in (*fresh.frames, *fresh.words))
+    shipped = {column for source, column in keys if source == model.name}
     fixed = {name: column for name, column in model.data.items() if name not in shipped}
     if any(not np.array_equal(column, target.data.get(name, ())) for name, column in fixed.items()):
         target.data = {**target.data, **fixed}

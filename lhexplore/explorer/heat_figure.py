@@ -12,14 +12,17 @@ from bokeh.plotting import figure
 from jaxtyping import Float
 from numpy import ndarray
 
+from ..diagnosis import Finding
 from ..diagnosis.number_texts import power_of_ten, short
 from .base_figure import add_frame_title, blank_figure, empty_source, label_axis, packed, tooltip
 from .escape import plain
 from .frames import Key, Plot
+from .located import MOST, SHAPES, hover_words, mark_keys, worst
 from .theme import CLEAR, themed
 
 ROW = 26  # pixels per layer where there is room
 TALLEST = 460
+NARROW = 250  # pixels that all columns of a small map share
 FRAME = 96  # pixels for axis and title
 DECADES = 6  # colours resolve at most so many decades below the largest magnitude
 
@@ -42,6 +45,7 @@ def heat_map(
     *,
     metric: Metric,
     layer: int = 0,
+    findings: Sequence[Sequence[Sequence[Finding]]] | None = None,
     ticks: Mapping[float, str] | None = None,
     x_label: str = "snapshot",
     prefix: str = "",
@@ -58,6 +62,7 @@ def heat_map(
         labels: of the snapshots.
         metric: its name, unit, and whether it spans decades.
         layer: row of the frame.
+        findings: of every cell, layer by layer; warnings and notes are marked in their cells.
         ticks: labels under the map by snapshot number (see ``snapshot_ticks``); thinned ``labels`` if left out.
         x_label: what the labels under the map are.
         prefix: makes the names of sources unique where several figures share a page.
@@ -77,7 +82,11 @@ def heat_map(
 
     mapper = LinearColorMapper(low=colours.low, high=colours.high, nan_color=CLEAR, name=f"{prefix}heat-colours")
     themed(mapper, palette="diverging" if colours.diverging else "sequential")
-    source = ColumnDataSource(cells(values, layer_names, labels, metric=metric), name=f"{prefix}heat-cells")
+    found = [[()] * count] * layers if findings is None else findings
+    columns = cells(values, layer_names, labels, metric=metric) | {
+        "found": [hover_words(each) or "no finding" for row in found for each in row]
+    }
+    source = ColumnDataSource(columns, name=f"{prefix}heat-cells")
     unknown = plot.rect(
         "x", "y", 1, 1, source=source, fill_alpha=0.0, line_alpha=0.0,
         hatch_pattern="right_diagonal_line", hatch_scale=7, hatch_weight=1, hatch_alpha="missing",
@@ -85,6 +94,7 @@ def heat_map(
     themed(unknown.glyph, hatch_color="unknown")
     tiles = plot.rect("x", "y", 1, 1, source=source, fill_color={"field": "colour", "transform": mapper}, line_width=1)
     themed(tiles.glyph, line_color="grid")
+    levels = _draw_marks(plot, found, prefix)
     now = empty_source(f"{prefix}heat-now", x=1)
     now.data = {**now.data, "y": [layer]}
     for width, role in ((6, "halo"), (3, "marker")):
@@ -93,7 +103,7 @@ def heat_map(
     plot.add_tools(
         HoverTool(
             renderers=[tiles],
-            tooltips=tooltip("@layer", "@snapshot", "@metric: @words"),
+            tooltips=tooltip("@layer", "@snapshot", "@metric: @words", "@found"),
             visible=False,
         ),
     )
@@ -102,9 +112,15 @@ def heat_map(
         root=plot,
         frames=packed({f"{prefix}heat-now__x": np.arange(count, dtype=float).reshape(-1, 1)}),
         titles=(plain(heading),) * count,
-        sentences=tuple(_sentence(values[:, k], layer_names, label, metric) for k, label in enumerate(labels)),
+        sentences=tuple(
+            _sentence(values[:, k], layer_names, label, metric) + _found_words([row[k] for row in found], layer_names)
+            for k, label in enumerate(labels)
+        ),
         title=f"{prefix}heat-title",
-        legend=(Key("not computed", (("hatch", "unknown"),)),) if np.isnan(values).any() else (),
+        legend=(
+            *([Key("not computed", (("hatch", "unknown"),))] if np.isnan(values).any() else []),
+            *mark_keys(levels, "marker"),
+        ),
     )
 
 
@@ -180,6 +196,25 @@ class _ColourScale:
             for sign in (1.0, -1.0):
                 labels[sign * (1.0 + exponent - first)] = power_of_ten(exponent, negative=sign < 0)
         return {p: text for p, text in sorted(labels.items()) if self.low <= p <= self.high}
+
+
+def _draw_marks(plot: figure, found: Sequence[Sequence[Sequence[Finding]]], prefix: str) -> tuple[str, ...]:
+    """A triangle where something is warned of, a circle where something is noted; returns which levels there are."""
+    marks = [(c, r, level) for r, row in enumerate(found) for c, each in enumerate(row) if (level := worst(each))]
+    columns: dict[str, Any] = {"x": [m[0] for m in marks], "y": [m[1] for m in marks], "marker": [SHAPES[m[2]] for m in marks]}
+    source = ColumnDataSource(columns, name=f"{prefix}heat-marks")
+    columns_shown = max((len(row) for row in found), default=1)
+    size = min(9.0, max(5.0, 0.6 * NARROW / max(columns_shown, 1)))
+    glyphs = plot.scatter("x", "y", source=source, marker="marker", size=size, line_width=1)
+    themed(glyphs.glyph, fill_color="marker", line_color="halo")
+    return tuple({level: None for *_, level in marks})
+
+
+def _found_words(found: Sequence[Sequence[Finding]], names: Sequence[str]) -> str:
+    """Which layers are marked at a snapshot, in a sentence."""
+    marked = [f"{plain(name)} ({level})" for name, each in zip(names, found, strict=True) if (level := worst(each))]
+    more = f" and {len(marked) - MOST} more" if len(marked) > MOST else ""
+    return f" Marked: {', '.join(marked[:MOST])}{more}." if marked else ""
 
 
 def _add_colour_bar(plot: figure, mapper: LinearColorMapper, colours: _ColourScale, prefix: str) -> None:

@@ -3,17 +3,22 @@
 import re
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, isfinite, log10
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool
+from bokeh.plotting import figure
 from jaxtyping import Float
 from numpy import ndarray
 
+from ..diagnosis import Finding
 from ..diagnosis.number_texts import short
 from .axes import log_ticks
 from .base_figure import blank_figure, empty_source, label_axis, packed, tooltip
 from .escape import plain
 from .frames import Key, Plot, Shape
+from .located import SHAPES, hover_words, mark_keys, worst
 from .places import axis_words, snapshot_ticks, snapshot_words
 from .protocols import SnapshotLike
 from .theme import themed
@@ -21,28 +26,40 @@ from .theme import themed
 ROLES = ("train", "held_out", "third", "fourth")
 MARKS: tuple[Shape, ...] = ("circle", "square", "diamond", "triangle")
 HELD_OUT = ("held", "val", "test", "eval", "dev")
+ROW = 0.17  # share of the axis for a row of marks above the curves
+NAMELESS: Mapping[str | None, str] = MappingProxyType({})
 PRETTY = 10.0  # from this ratio between largest and smallest loss on, decades are drawn
 
 
 def loss_plot(
-    snapshots: Sequence[SnapshotLike], losses: Sequence[Mapping[str, float]], *, prefix: str = "", height: int = 136
+    snapshots: Sequence[SnapshotLike],
+    losses: Sequence[Mapping[str, float]],
+    *,
+    findings: Sequence[Sequence[Finding]] | None = None,
+    names: Mapping[str | None, str] = NAMELESS,
+    prefix: str = "",
+    height: int = 136,
 ) -> Plot:
     """Draw every recorded loss against the snapshots, which stand at equal distances like on the slider.
 
     Args:
         snapshots: in the order of the slider.
         losses: what is known of each; entries whose name contains "loss" are drawn, at most four.
+        findings: what is marked at every snapshot.
+        names: of the blocks they are about, as shown.
         prefix: makes the names of sources unique where several figures share a page.
         height: in pixels.
     """
     count = len(snapshots)
+    found = [()] * count if findings is None else findings
     curves = _curves(losses)
     values = np.concatenate(list(curves.values())) if curves else np.empty(0)
     finite = values[np.isfinite(values)]
     logarithmic = bool(finite.size) and finite.min() > 0 and finite.max() > PRETTY * finite.min()
     low, high = _range(finite, logarithmic)
+    above = _above(low, high, logarithmic) if any(found) else high
     plot = blank_figure(
-        prefix=prefix, height=height, x=(-0.5, max(count - 0.5, 0.5)), y=(low, high),
+        prefix=prefix, height=height, x=(-0.5, max(count - 0.5, 0.5)), y=(low, above),
         y_type="log" if logarithmic else "linear", tools="",
     )  # fmt: skip
     label_axis(plot.xaxis[0], f"{prefix}loss-x-axis", axis_words(snapshots), snapshot_ticks(snapshots))
@@ -67,6 +84,8 @@ def loss_plot(
         themed(line.glyph, line_color=ROLES[i])
         themed(dots.glyph, line_color=ROLES[i], fill_color=ROLES[i])
         plot.add_tools(HoverTool(renderers=[dots], tooltips=tooltip("@label", f"@name{i}: @y{i}"), visible=False))
+    middle = (high * above) ** 0.5 if logarithmic else (high + above) / 2
+    levels = _draw_marks(plot, found, names, height=middle, prefix=prefix)
     if not curves:
         words = plot.text([(count - 1) / 2], [0.5], text=["no losses were recorded"])
         words.glyph.update(text_align="center", text_baseline="middle", text_font_size="14px")
@@ -75,12 +94,39 @@ def loss_plot(
         root=plot,
         frames=packed({f"{prefix}loss-now__x": np.arange(count, dtype=float).reshape(-1, 1)}),
         titles=("",) * count,
-        sentences=tuple(_sentence(s, k, count, curves) for k, s in enumerate(snapshots)),
+        sentences=tuple(
+            _sentence(s, k, count, curves) + (f" Marked: {hover_words(found[k], names)}." if found[k] else "")
+            for k, s in enumerate(snapshots)
+        ),
         title=f"{prefix}loss-title",
-        legend=tuple(
-            Key(name, (("dash" if i else "line", ROLES[i]), (MARKS[i], ROLES[i]))) for i, name in enumerate(curves)
+        legend=(
+            *(Key(name, (("dash" if i else "line", ROLES[i]), (MARKS[i], ROLES[i]))) for i, name in enumerate(curves)),
+            *mark_keys(levels, "finding"),
         ),
     )
+
+
+def _draw_marks(
+    plot: figure, found: Sequence[Sequence[Finding]], names: Mapping[str | None, str], *, height: float, prefix: str
+) -> tuple[str, ...]:
+    """A mark at the top over every snapshot at which something was found; returns which levels there are."""
+    marks = [(k, worst(each), hover_words(each, names)) for k, each in enumerate(found) if worst(each)]
+    columns: dict[str, Any] = {
+        "x": [k for k, *_ in marks],
+        "y": [height] * len(marks),
+        "marker": [SHAPES[level] for _, level, _ in marks],
+        "words": [words for *_, words in marks],
+    }
+    source = ColumnDataSource(columns, name=f"{prefix}loss-marks")
+    glyphs = plot.scatter("x", "y", source=source, marker="marker", size=9, line_width=1)
+    themed(glyphs.glyph, fill_color="finding", line_color="halo")
+    plot.add_tools(HoverTool(renderers=[glyphs], tooltips=tooltip("@words"), visible=False))
+    return tuple({level: None for _, level, _ in marks})
+
+
+def _above(low: float, high: float, logarithmic: bool) -> float:
+    """The upper end of an axis that leaves a row for marks."""
+    return high * (high / low) ** ROW if logarithmic else high + ROW * (high - low)
 
 
 def _curves(losses: Sequence[Mapping[str, float]]) -> dict[str, Float[ndarray, " n"]]:

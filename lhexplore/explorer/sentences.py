@@ -33,6 +33,14 @@ def spectrum_sentence(spectrum: Spectrum, name: str, label: str) -> str:
     )
 
 
+def beside_sentence(spectrum: Spectrum | None) -> str:
+    """A short description of what stands over a spectrum: the same block on held-out data."""
+    if spectrum is None:
+        return "On held-out data: not computed yet."
+    ends = f"from {_end(spectrum.smallest, spectrum)} to {_end(spectrum.largest, spectrum)}"
+    return f"On held-out data: {ends}; trace {short(spectrum.trace)}."
+
+
 def trace_words(spectrum: Spectrum) -> str:
     """The trace and what it may be off by: twice its standard error, or the round-off of all eigenvalues together."""
     # An exact spectrum's zero by rank stands for many eigenvalues at one node and has no error.

@@ -1,16 +1,13 @@
 """Draws the eigenvalues of one block at every snapshot: bars or a smooth curve, with what is uncertain about them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import floor, log10
 from typing import Literal
 
 import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.plotting import figure
-from jaxtyping import Float
-from numpy import ndarray
 
+from ..diagnosis import Finding
 from ..diagnosis.number_texts import short
 from ..spectrum import Spectrum
 from .axes import Scale, ValueAxis, axis_of, log_ticks
@@ -23,24 +20,20 @@ from .base_figure import (
     rows,
     tooltip,
 )
+from .flags import draw_flags, place_flags
 from .frames import Key, Plot
-from .sentences import missing_sentence, spectrum_sentence, spectrum_title
+from .located import mark_keys
+from .sentences import beside_sentence, missing_sentence, spectrum_sentence, spectrum_title
+from .spectrum_shapes import GROUND, HEADROOM, SKY, Canvas, Frames, density, histogram
 from .theme import themed
 
 Kind = Literal["histogram", "density"]
 KINDS = ("histogram", "density")
 
 BINS = 120  # a bar is then about 5 pixels wide
-GRID = 201  # points of the smooth curve
-FINE = 8  # cells per grid step when smoothing
-WIDTH = 1 / 80  # standard deviation of the smoothing, as a share of the axis
-HEADROOM = 4.0  # factor above the highest bar, where the markers of the ends stand
-LEAST = 1e-3  # expected counts below this stay at the bottom
 
 LEGEND = "Grey: no sign (zero band), or too small for this axis. Hollow triangles: not settled."
-GROUND, SKY = 1e-12, 1e15  # below and above every axis: shapes are cut off at the frame
-
-Frames = dict[str, Float[ndarray, "n _"]]
+NOTHING: Sequence[Finding] = ()
 
 
 def spectrum_plot(
@@ -48,6 +41,8 @@ def spectrum_plot(
     labels: Sequence[str],
     *,
     layer: str | None = None,
+    held_out: Sequence[Spectrum | None] | None = None,
+    findings: Sequence[Sequence[Finding]] | None = None,
     kind: Kind = "histogram",
     scale: Scale = "symlog",
     bins: int = BINS,
@@ -61,6 +56,8 @@ def spectrum_plot(
         spectra: one per snapshot, of the same block.
         labels: what the snapshots are called.
         layer: name of the block for the texts; taken from the spectra where one is known.
+        held_out: the same on held-out data, drawn as an outline over it; left out, there is none.
+        findings: of every snapshot; each with an eigenvalue gets a flag there.
         kind: bars of expected counts, or the smoothed density of the same eigenvalues.
         scale: of the eigenvalue axis.
         bins: about how many bars.
@@ -70,16 +67,25 @@ def spectrum_plot(
     """
     known = [s for s in spectra if s is not None]
     name = layer or next((s.layer or "whole network" for s in known), "this block")
-    axis = axis or axis_of(spectra, scale=scale, bins=bins)
-    canvas = _histogram(spectra, axis) if kind == "histogram" else _density(spectra, axis)
+    over = [] if held_out is None else list(held_out)
+    axis = axis or axis_of([*spectra, *over], scale=scale, bins=bins)
+    canvas = (histogram if kind == "histogram" else density)(spectra, axis, over)
+    found = [
+        each if s is not None else NOTHING
+        for s, each in zip(spectra, findings or [NOTHING] * len(spectra), strict=True)
+    ]
+    flags = place_flags(found, axis, canvas.low, canvas.high)
     frames = {
         **canvas.frames,
         **_ends(spectra, axis, canvas),
+        **(_ends(over, axis, canvas, "over-ends") if over else {}),
         **_band(spectra, axis),
         **_missing(spectra, axis, canvas),
+        **(_missing(over, axis, canvas, "over-missing") if over else {}),
+        **flags.frames,
     }
     plot = blank_figure(
-        prefix=prefix, height=height, x=(axis.start, axis.end), y=(canvas.low, canvas.high), y_type="log"
+        prefix=prefix, height=height, x=(axis.start, axis.end), y=(canvas.low, flags.high), y_type="log"
     )
     add_frame_title(plot, f"{prefix}frame-title")
     label_axis(plot.xaxis[0], f"{prefix}x-axis", _value_label(axis), axis.ticks(), tuple(axis.minor_ticks()))
@@ -91,125 +97,41 @@ def spectrum_plot(
         )
         for source in dict.fromkeys(key.split("__")[0] for key in frames)
     }
+    blank = {key.split("__")[1]: [""] * len(sources["flags"].data["x"]) for key in flags.words}
+    sources["flags"].data = {**sources["flags"].data, **blank}
     _draw(plot, sources, kind)
     return Plot(
         root=plot,
         frames=packed({f"{prefix}{key}": block for key, block in frames.items()}),
         titles=tuple(spectrum_title(s, name, label) for s, label in zip(spectra, labels, strict=True)),
-        sentences=tuple(
-            missing_sentence(name, label) if s is None else spectrum_sentence(s, name, label)
-            for s, label in zip(spectra, labels, strict=True)
-        ),
+        sentences=_sentences(spectra, over, found, name, labels),
         lagged=(f"{prefix}ghost",),
         title=f"{prefix}frame-title",
-        legend=_legend(kind, exact=all(s.exact for s in known)),
+        legend=_legend(kind, exact=all(s.exact for s in known), beside=bool(over), levels=flags.levels),
+        words={f"{prefix}{key}": texts for key, texts in flags.words.items()},
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Canvas:
-    frames: Frames
-    low: float
-    high: float
-    label: str
+def _sentences(
+    spectra: Sequence[Spectrum | None],
+    over: Sequence[Spectrum | None],
+    found: Sequence[Sequence[Finding]],
+    name: str,
+    labels: Sequence[str],
+) -> tuple[str, ...]:
+    """What each snapshot shows, what it shows on held-out data, and which rules flag something."""
+    texts = []
+    for k, (spectrum, label) in enumerate(zip(spectra, labels, strict=True)):
+        parts = [missing_sentence(name, label) if spectrum is None else spectrum_sentence(spectrum, name, label)]
+        if over:
+            parts.append(beside_sentence(over[k]))
+        if rules := dict.fromkeys(f.rule for f in found[k] if f.eigenvalue is not None):
+            parts.append(f"Flagged: {', '.join(rules)}.")
+        texts.append(" ".join(parts))
+    return tuple(texts)
 
 
-def _histogram(spectra: Sequence[Spectrum | None], axis: ValueAxis) -> _Canvas:
-    count, bars = len(spectra), len(axis.edges) - 1
-    block = {key: rows(count, bars) for key in ("left", "right", "from", "to", "count", "stderr")}
-    for k, spectrum in enumerate(spectra):
-        if spectrum is None:
-            continue
-        edges = axis.edges_around(spectrum.zero_band)
-        histogram = spectrum.histogram(edges)
-        places, used = axis.position(edges), len(edges) - 1
-        counts = spectrum.size * histogram.mass
-        block["left"][k, :used], block["right"][k, :used] = places[:-1], places[1:]
-        block["from"][k, :used], block["to"][k, :used] = edges[:-1], edges[1:]
-        block["count"][k, :used] = np.where(counts > 0, counts, np.nan)
-        block["stderr"][k, :used] = np.where(counts > 0, spectrum.size * histogram.stderr, np.nan)
-    low, high = _count_range(spectra, block["count"])
-    top = np.maximum(block["count"], 1.3 * low)  # a rare eigenvalue still shows as a stub
-    spread = np.where(block["stderr"] > 0, block["stderr"], np.nan)
-    frames = {
-        **{f"bars__{key}": values for key, values in block.items()},
-        "bars__top": top,
-        "whiskers__x": (block["left"] + block["right"]) / 2,
-        "whiskers__low": np.maximum(block["count"] - spread, low),
-        "whiskers__high": block["count"] + spread,
-        **_outline(block["left"], block["right"], top),
-    }
-    return _Canvas(frames, low, high, "eigenvalues per bin")
-
-
-def _count_range(spectra: Sequence[Spectrum | None], counts: Float[ndarray, "n b"]) -> tuple[float, float]:
-    """From half an eigenvalue (less where estimates expect less) to some way above the highest bar."""
-    if not np.isfinite(counts).any():
-        return 0.5, 10.0
-    least = float(np.nanmin(counts))
-    exact = all(s is None or s.exact for s in spectra)
-    low = 0.5 if exact else 10.0 ** max(floor(log10(min(least, 0.9))), log10(LEAST))
-    return low, HEADROOM * max(float(np.nanmax(counts)), 10 * low)
-
-
-def _outline(left: Float[ndarray, "n b"], right: Float[ndarray, "n b"], top: Float[ndarray, "n b"]) -> Frames:
-    """The silhouette of the bars, as one line that starts at the bottom."""
-    count, bars = left.shape
-    x, y = rows(count, 2 * bars + 2), rows(count, 2 * bars + 2)
-    x[:, 1:-1:2], x[:, 2:-1:2] = left, right
-    y[:, 1:-1:2] = y[:, 2:-1:2] = np.where(np.isnan(left), np.nan, np.where(np.isnan(top), GROUND, top))
-    x[:, 0], y[:, 0] = left[:, 0], np.where(np.isnan(left[:, 0]), np.nan, GROUND)
-    return {"ghost__x": x, "ghost__y": y}
-
-
-def _density(spectra: Sequence[Spectrum | None], axis: ValueAxis) -> _Canvas:
-    count = len(spectra)
-    grid = np.linspace(axis.start, axis.end, GRID)
-    width = WIDTH * (axis.end - axis.start)
-    peak = 1 / (width * np.sqrt(2 * np.pi))  # what one eigenvalue alone looks like
-    y, spread = rows(count, GRID), rows(count, GRID)
-    for k, spectrum in enumerate(spectra):
-        if spectrum is not None:
-            y[k], spread[k] = _smooth(spectrum, axis, grid, width)
-    known = any(s is not None for s in spectra)
-    exact = all(s is None or s.exact for s in spectra)
-    low = float(10.0 ** floor(log10((0.3 if exact else 0.03) * peak)))
-    high = HEADROOM * max(float(np.nanmax(y)) if known else 0.0, 10 * low)
-    drawn = np.maximum(y, low)
-    unsure = spread > 0
-    frames = {
-        "curve__x": np.tile(grid, (count, 1)),
-        "curve__y": drawn,
-        "curve__value": np.tile(axis.value(grid), (count, 1)),
-        "curve__true": y,
-        "spread__x": np.tile(grid, (count, 1)),
-        "spread__low": np.where(unsure, np.maximum(y - spread, low), drawn),
-        "spread__high": np.where(unsure, np.maximum(y + spread, low), drawn),
-        "ghost__x": np.tile(grid, (count, 1)),
-        "ghost__y": drawn,
-    }
-    label = "eigenvalues per decade" if axis.scale == "symlog" else "eigenvalues per unit of λ"
-    return _Canvas(frames, low, high, label)
-
-
-def _smooth(
-    spectrum: Spectrum, axis: ValueAxis, grid: Float[ndarray, " g"], width: float
-) -> tuple[Float[ndarray, " g"], Float[ndarray, " g"]]:
-    """Density in the coordinate of the axis, and its standard error over probes (NaN where one cannot tell)."""
-    cells = np.linspace(axis.start, axis.end, FINE * (len(grid) - 1) + 1)
-    middles = (cells[:-1] + cells[1:]) / 2
-    kernel = np.exp(-(((grid[:, None] - middles) / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
-    curves = []
-    for nodes, weights in spectrum.per_probe():
-        inside = np.abs(nodes) <= spectrum.zero_band
-        places = axis.position(np.where(inside, 0.0, nodes))  # what has no sign stands at zero
-        curves.append(kernel @ np.histogram(np.clip(places, cells[0], cells[-1]), cells, weights=weights)[0])
-    table = spectrum.size * np.array(curves)
-    stderr = table.std(axis=0, ddof=1) / np.sqrt(len(table)) if len(table) > 1 else np.full(len(grid), np.nan)
-    return table.mean(axis=0), stderr
-
-
-def _ends(spectra: Sequence[Spectrum | None], axis: ValueAxis, canvas: _Canvas) -> Frames:
+def _ends(spectra: Sequence[Spectrum | None], axis: ValueAxis, canvas: Canvas, source: str = "ends") -> Frames:
     """Largest and smallest eigenvalue with their error; hollow where the iteration has not settled them."""
     count = len(spectra)
     columns = {key: rows(count, 2) for key in ("x", "y", "low", "high", "value", "error", "fill")}
@@ -223,7 +145,7 @@ def _ends(spectra: Sequence[Spectrum | None], axis: ValueAxis, canvas: _Canvas) 
         columns["low"][k] = axis.position(value - spectrum.error)
         columns["high"][k] = axis.position(value + spectrum.error)
         columns["fill"][k] = settled.astype(float)
-    return {f"ends__{key}": values for key, values in columns.items()}
+    return {f"{source}__{key}": values for key, values in columns.items()}
 
 
 def _band(spectra: Sequence[Spectrum | None], axis: ValueAxis) -> Frames:
@@ -233,11 +155,11 @@ def _band(spectra: Sequence[Spectrum | None], axis: ValueAxis) -> Frames:
     return {"band__left": -right, "band__right": right, "band__half": half}
 
 
-def _missing(spectra: Sequence[Spectrum | None], axis: ValueAxis, canvas: _Canvas) -> Frames:
+def _missing(spectra: Sequence[Spectrum | None], axis: ValueAxis, canvas: Canvas, source: str = "missing") -> Frames:
     """Where the words for a snapshot that is not computed stand: nowhere, if it is."""
     middle = (axis.start + axis.end) / 2, np.sqrt(canvas.low * canvas.high)
     place = np.array([middle if s is None else (np.nan, np.nan) for s in spectra]).reshape(-1, 2)
-    return {"missing__x": place[:, :1], "missing__y": place[:, 1:]}
+    return {f"{source}__x": place[:, :1], f"{source}__y": place[:, 1:]}
 
 
 def _value_label(axis: ValueAxis) -> str:
@@ -246,15 +168,19 @@ def _value_label(axis: ValueAxis) -> str:
     return f"eigenvalue λ (log scale either side of ±{short(axis.threshold)})"
 
 
-def _legend(kind: Kind, *, exact: bool) -> tuple[Key, ...]:
+def _legend(kind: Kind, *, exact: bool, beside: bool, levels: Sequence[str]) -> tuple[Key, ...]:
     bars = kind == "histogram"
-    keys = (
-        Key("eigenvalues" if bars else "eigenvalues, smoothed", (("box", "bar"),)),
+    what = "training" if beside else "eigenvalues"
+    keys = [
+        Key(what if bars else f"{what}, smoothed", (("box", "bar"),)),
+        *([Key("held-out, its λmin and λmax", (("line", "held_out"), ("diamond", "held_out")))] if beside else []),
         Key("≈ 0", (("shade", "band"),)),
         Key("previous snapshot", (("line", "ghost"),)),
         Key("λmin, λmax", (("point", "ends"),)),
-    )
-    return keys if exact else (*keys, Key("± standard error", (("whisker" if bars else "shade", "whisker"),)))
+    ]
+    if not exact:
+        keys.append(Key("± standard error", (("whisker" if bars else "shade", "whisker"),)))
+    return (*keys, *mark_keys(levels, "finding"))
 
 
 def _draw(plot: figure, sources: dict[str, ColumnDataSource], kind: Kind) -> None:
@@ -270,14 +196,34 @@ def _draw(plot: figure, sources: dict[str, ColumnDataSource], kind: Kind) -> Non
     )
     themed(error.glyph, line_color="ends")
     themed(ends.glyph, fill_color="ends", line_color="ends")
-    words = plot.text("x", "y", text={"value": "not computed yet"}, source=sources["missing"])
-    words.glyph.update(text_align="center", text_baseline="middle", text_font_size="16px")
-    themed(words.glyph, text_color="text")
+    if "over" in sources:
+        _draw_over(plot, sources)
+    draw_flags(plot, sources["flags"])
+    _draw_words(plot, sources["missing"], "not computed yet", "bottom")
     ends_words = tooltip("end of the spectrum: @value", "error bound: @error", "hollow: not settled yet")
     plot.add_tools(
         HoverTool(renderers=[ends], tooltips=ends_words, visible=False),
         HoverTool(renderers=[band], tooltips=tooltip("≈ 0: |λ| up to @half"), visible=False),
     )
+
+
+def _draw_over(plot: figure, sources: dict[str, ColumnDataSource]) -> None:
+    """The held-out spectrum: an outline, and diamonds at its ends, so that it is told apart without colour."""
+    outline = plot.line("x", "y", source=sources["over"], line_width=2)
+    themed(outline.glyph, line_color="held_out")
+    ends = plot.scatter(
+        "x", "y", source=sources["over-ends"], marker="diamond", size=13, fill_alpha="fill", line_width=1.5
+    )
+    themed(ends.glyph, fill_color="held_out", line_color="halo")
+    _draw_words(plot, sources["over-missing"], "held-out: not computed yet", "top")
+    words = tooltip("held-out: end of the spectrum: @value", "error bound: @error", "hollow: not settled yet")
+    plot.add_tools(HoverTool(renderers=[ends], tooltips=words, visible=False))
+
+
+def _draw_words(plot: figure, source: ColumnDataSource, words: str, baseline: Literal["top", "bottom"]) -> None:
+    text = plot.text("x", "y", text={"value": words}, source=source)
+    text.glyph.update(text_align="center", text_baseline=baseline, text_font_size="16px", background_fill_alpha=0.8)
+    themed(text.glyph, text_color="text", background_fill_color="halo")
 
 
 def _draw_bars(plot: figure, sources: dict[str, ColumnDataSource]) -> None:

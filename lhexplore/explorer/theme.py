@@ -48,6 +48,7 @@ LIGHT: Colours = {
     "held_out": _VERMILLION,
     "third": _GREEN,
     "fourth": "#a64d85",  # the palette's purple, darkened for white pages
+    "finding": "#a64d85",
     "marker": "#111111",
     "halo": "#ffffff",
     "unknown": "#9a9a9a",
@@ -67,6 +68,7 @@ DARK: Colours = {
     "held_out": _ORANGE,
     "third": "#2fc79a",
     "fourth": _PURPLE,
+    "finding": _PURPLE,
     "marker": "#ffffff",
     "halo": "#000000",
     "unknown": "#777777",
