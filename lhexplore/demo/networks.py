@@ -1,11 +1,18 @@
-"""Two small networks whose layers are small enough for exact spectra, and smooth, so that they curve both ways.
+"""Small networks whose layers are small enough for exact spectra, and smooth, so that they curve both ways.
 
 With a smooth activation the Hessian of a hidden layer has negative eigenvalues; a piecewise linear network has none.
 """
 
+from collections import OrderedDict
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from .recipe import Activation
+
+PIXELS, DIGITS = 64, 10
 
 
 class ConvNet(nn.Module):
@@ -40,23 +47,38 @@ class DenseNet(nn.Module):
         return outputs
 
 
+class Stack(nn.Sequential):
+    """Linear layers ``fc1``, ``fc2``, … with the same activation between them and no normalisation."""
+
+    def __init__(self, hidden: tuple[int, ...], activation: Activation) -> None:
+        parts: OrderedDict[str, nn.Module] = OrderedDict(flat=nn.Flatten())
+        for number, (before, after) in enumerate(pairwise((PIXELS, *hidden, DIGITS)), start=1):
+            parts[f"fc{number}"] = nn.Linear(before, after)
+            if number <= len(hidden):
+                parts[f"act{number}"] = ACTIVATIONS[activation]()
+        super().__init__(parts)
+
+
 NETWORKS: dict[str, type[nn.Module]] = {"conv": ConvNet, "dense": DenseNet}
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {"tanh": nn.Tanh, "gelu": nn.GELU}
 
 
-def build(kind: str) -> nn.Module:
-    """Build a network of ``NETWORKS`` on the CPU in float32, with weights still to be drawn.
+def build(network: str | tuple[int, ...], activation: Activation = "tanh") -> nn.Module:
+    """Build one of ``NETWORKS``, or a ``Stack`` of these widths, on the CPU in float32, with weights still to be drawn.
 
     On the meta device no random number is drawn, so the caller's generators stay as they are.
     """
     with torch.device("meta"):
-        network = NETWORKS[kind]()
-    return network.to(torch.float32).to_empty(device="cpu")
+        built = NETWORKS[network]() if isinstance(network, str) else Stack(network, activation)
+    return built.to(torch.float32).to_empty(device="cpu")
 
 
 def draw_weights(network: nn.Module, *, seed: int) -> None:
     """Draw weights and biases as torch's layers do by default (uniform, ± 1/√inputs), from a generator of our own."""
     generator = torch.Generator().manual_seed(seed)
     for layer in network.children():
+        if not any(True for _ in layer.parameters()):
+            continue
         weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
         bound = weight[0].numel() ** -0.5
         with torch.no_grad():

@@ -12,19 +12,19 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ..digests import digest_json
-from ..errors import SettingError, StoreError
+from ..errors import SettingError, StoreError, whole_number
 from ..session import Session
 from ..snapshots import Snapshots
 from ..store import DirectoryStore, open_store
-from .images import Split, load_split
+from .images import Split, choose, load_split, redraw_labels
 from .networks import NETWORKS, build
+from .recipe import Recipe
 from .training import train
 
 RECIPE = 1  # grows when the same settings would train other weights
 CARD = "run.json"  # lies in the folder of a finished run and says what it is
 
 
-@torch.inference_mode(False)  # tensors made in inference mode could not be trained on
 def digits(
     *,
     model: Literal["conv", "dense"] = "conv",
@@ -56,13 +56,40 @@ def digits(
     """
     if model not in NETWORKS:
         raise SettingError(f"model must be one of {', '.join(map(repr, NETWORKS))}; got {model!r}.")
-    if not isinstance(steps, int) or steps < 1:
-        raise SettingError(f"steps must be a whole number from 1 up; got {steps!r}.")
-    settings = {"recipe": RECIPE, "model": model, "steps": steps, "seed": seed}
-    folder, temporary = _folder(settings, snapshots_folder, cache)
-    network, (data, held_out) = build(model), load_split()
+    settings = {"recipe": RECIPE, "model": model, "steps": whole_number("steps", steps), "seed": seed}
+    return open_run(
+        Recipe(network=model),
+        settings,
+        name=model,
+        samples=samples,
+        snapshots_folder=snapshots_folder,
+        cache=cache,
+        device=device,
+    )
+
+
+@torch.inference_mode(False)  # tensors made in inference mode could not be trained on
+def open_run(
+    recipe: Recipe,
+    settings: dict[str, Any],
+    *,
+    name: str,
+    samples: int | None,
+    snapshots_folder: str | Path | None,
+    cache: bool | str | Path,
+    device: str,
+) -> Session:
+    """Train by ``recipe``, or find the run recorded with the same ``settings``, and return a session over it.
+
+    The session's training data are the images and labels that were trained on, so labels drawn anew are in it;
+    held-out labels are as they were. ``settings`` is what makes one run another, with its "steps" and "seed".
+    """
+    folder, temporary = _folder(settings, name, snapshots_folder, cache)
+    network, (data, held_out) = build(recipe.network, recipe.activation), load_split()
+    data = choose(data, recipe.images)
+    data = data._replace(labels=redraw_labels(data.labels, recipe.noise, seed=settings["seed"]))
     if not _finished(folder, settings):
-        _record(network, data, held_out, folder, settings)
+        _record(network, data, held_out, folder, settings, recipe)
     snapshots = Snapshots.discover(folder)
     network.load_state_dict(snapshots[-1].load())
     session = Session(
@@ -84,11 +111,13 @@ def _loader(split: Split) -> DataLoader[Any]:
     return DataLoader(TensorDataset(split.images.float(), split.labels), batch_size=256)
 
 
-def _folder(settings: dict[str, Any], wanted: str | Path | None, cache: bool | str | Path) -> tuple[Path, bool]:
+def _folder(
+    settings: dict[str, Any], name: str, wanted: str | Path | None, cache: bool | str | Path
+) -> tuple[Path, bool]:
     """Choose where the run is recorded, and say whether that is to be removed with the session."""
     if wanted is not None:
         return Path(wanted).expanduser(), False
-    name = f"digits-{settings['model']}-{digest_json(settings)[:12]}"
+    name = f"digits-{name}-{digest_json(settings)[:12]}"
     store = open_store(cache)
     if isinstance(store, DirectoryStore):
         return store.path / "demo" / name, False
@@ -107,7 +136,7 @@ def _finished(folder: Path, settings: dict[str, Any]) -> bool:
         card = None
     except (OSError, ValueError) as error:
         raise SettingError(f"{folder / CARD} cannot be read ({error}). Remove the folder or choose another.") from error
-    if card == settings:
+    if card == json.loads(json.dumps(settings)):  # with lists for tuples, as in the file
         return True
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = "another run" if card is not None else "something else"
@@ -115,7 +144,9 @@ def _finished(folder: Path, settings: dict[str, Any]) -> bool:
     return False
 
 
-def _record(network: nn.Module, data: Split, held_out: Split, folder: Path, settings: dict[str, Any]) -> None:
+def _record(
+    network: nn.Module, data: Split, held_out: Split, folder: Path, settings: dict[str, Any], recipe: Recipe
+) -> None:
     """Train into a folder aside and rename it at the end: a run that was cut short is never taken for a whole one."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +157,7 @@ def _record(network: nn.Module, data: Split, held_out: Split, folder: Path, sett
             "Pass snapshots_folder=… with a folder of yours."
         ) from error
     try:
-        train(network, data, held_out, aside, steps=settings["steps"], seed=settings["seed"])
+        train(network, data, held_out, aside, steps=settings["steps"], seed=settings["seed"], recipe=recipe)
         (aside / CARD).write_text(json.dumps(settings, indent=1) + "\n")
         if folder.is_dir():  # empty, or finished by another process meanwhile
             if _finished(folder, settings):
