@@ -12,6 +12,7 @@ from .factor.agreement import Agreement
 from .factor.output import MOST_OUTPUTS
 from .factored import agreements, factor_eigenvectors, fits, measure_layers
 from .identity import identify, identify_model, opaque
+from .layer_state import Asked, StateStep, layer_states
 from .layers import Layer, find_layer, list_layers, whole_network
 from .losses import Loss, as_loss
 from .operators import LayerGGN, LayerHessian
@@ -25,6 +26,7 @@ __all__ = [
     "MOST_OUTPUTS",
     "SPLITS",
     "Agreement",
+    "Asked",
     "Batches",
     "Choice",
     "Eigenpairs",
@@ -34,6 +36,7 @@ __all__ = [
     "LayerHessian",
     "Loss",
     "Replica",
+    "StateStep",
     "Trace",
     "Traces",
     "agreements",
@@ -45,6 +48,7 @@ __all__ = [
     "freeze",
     "identify",
     "identify_model",
+    "layer_states",
     "layer_traces",
     "list_layers",
     "measure",
