@@ -6,9 +6,10 @@ lhexplore's.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from ..errors import ComparisonError, SettingError
 from ..spectrum import Spectrum
 from . import texts
 from .arguments import a_number, a_spectrum, is_number, not_negative, spectra
-from .measure import Probe, by_probe, psd_by_structure, zero_band
+from .causes import Context, mundane_causes
+from .criteria import criteria
+from .measure import psd_by_structure, zero_band
 from .quasi_singular import COLLAPSE, SMALL_LOSS, quasi_singular
 
 Type = Literal["MP", "MN", "undecided"]
@@ -24,11 +27,10 @@ Type = Literal["MP", "MN", "undecided"]
 LIMIT = -0.6  # C_t from here up is "mainly positive": the constant of the authors' code
 EXPONENT = 0.5  # the power in K_H, the default of the authors' code
 DEFECT_LIMIT = 0.05  # an operator this far from symmetric has no reliable signs (lhexplore's choice)
-FEW_PROBES = 5  # below it a standard error means little: the envelope of the probes is taken instead
 PREVIEW_PROBES = 3  # fewer are good for a preview only
-ROUND_OFF = 10 * float(np.finfo(np.float64).eps)  # of one extreme eigenvalue of a float64 decomposition, relative
 # |λmin| ≥ 0.6 λmax near the limit, so round-off in both ends moves their ratio by at most 27 eps of itself.
 SLACK = 64 * float(np.finfo(np.float64).eps)
+_NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +51,9 @@ class Hesd:
     word: str
     colour: str = "undecided"  # key of a colour: "positive" | "negative" | "undecided" | "structure" | "flat"
     kh_stderr: float = 0.0  # over probes; NaN where one probe cannot tell
+    kh_interval: tuple[float, float] = (0.0, math.inf)  # covers 95 % of start vectors, at this number of steps
     exponent: float = EXPONENT
     preliminary: bool = False  # the spectrum was still to be improved
-
-
-class _Reading(NamedTuple):
-    """The criteria as one probe gives them."""
-
-    ct: float
-    low: float
-    high: float
-    kh: float
 
 
 def hesd(
@@ -73,6 +67,9 @@ def hesd(
     small_loss: float = SMALL_LOSS,
     collapse: float = COLLAPSE,
     exponent: float = EXPONENT,
+    losses: Mapping[str, float] = _NOTHING,
+    past_losses: Sequence[Mapping[str, float]] = (),
+    context: Context = Context(),
 ) -> Hesd:
     """Compute C_t, r_e and K_H of a spectrum and name its type.
 
@@ -86,6 +83,9 @@ def hesd(
         small_loss: what counts as a small training loss.
         collapse: below this ratio of λmax to its past, or to held-out data, the scale has collapsed.
         exponent: the power in K_H, between 0 and 1.
+        losses: loss and accuracy at these weights, to judge what else may make a type mainly negative.
+        past_losses: the same at earlier snapshots, oldest first.
+        context: what is known of network, data and snapshot, likewise.
 
     Raises:
         SettingError: for what is no spectrum or no list of them, a negative ``band`` or ``floor``, or an exponent
@@ -104,13 +104,12 @@ def hesd(
     tau = zero_band(spectrum, None if band is None else float(band))
     psd = psd_by_structure(spectrum)
     no_negative = psd and band is None  # an explicit band asks for the formula, whatever the structure
-    round_off = spectrum.magnitude * max(spectrum.symmetry_defect, ROUND_OFF)
-    read = [_read(p, tau, exponent, round_off, spectrum.exact, no_negative) for p in by_probe(spectrum)]
-    readings = [r for r in read if not math.isnan(r.ct)]  # a probe that sees only the zero band says nothing
-    flat = not readings
-    ct, interval = _combine(readings)
-    kh, kh_stderr = _mean([r.kh for r in readings], exact=spectrum.exact)
-    type_, why = _type(spectrum, ct, interval, flat=flat, floor=floor)
+    found = criteria(spectrum, tau, exponent=exponent, no_negative=no_negative)
+    flat = math.isnan(found.ct)
+    type_, why = _type(spectrum, found.ct, found.interval, flat=flat, floor=floor)
+    if type_ == "MN":
+        causes = mundane_causes(spectrum, losses=losses, past_losses=past_losses, context=context)
+        why = (*why, *map(str, causes))
     qs = quasi_singular(
         spectrum, history=history, held_out=held_out, train_loss=train_loss, small_loss=small_loss, collapse=collapse
     )
@@ -119,10 +118,10 @@ def hesd(
     return Hesd(
         type=type_,
         quasi_singular=flag,
-        ct=ct,
-        re=abs(ct),
-        kh=kh,
-        interval=interval,
+        ct=found.ct,
+        re=abs(found.ct),
+        kh=found.kh,
+        interval=found.interval,
         reasons=(*why, *qs.reasons, *texts.hesd_remarks(spectrum, psd=psd, preview=PREVIEW_PROBES)),
         psd=psd,
         flat=flat,
@@ -130,7 +129,8 @@ def hesd(
         symbol=badge.symbol,
         word=badge.word,
         colour=badge.colour,
-        kh_stderr=kh_stderr,
+        kh_stderr=found.kh_stderr,
+        kh_interval=found.kh_interval,
         exponent=exponent,
         preliminary=not spectrum.complete,
     )
@@ -169,66 +169,6 @@ def _check(spectrum: Any, history: Any, held_out: Any) -> None:
     a_spectrum(held_out, "held_out", optional=True)
 
 
-def _read(p: Probe, tau: float, exponent: float, round_off: float, exact: bool, no_negative: bool) -> _Reading:
-    """Apply the formulas to one probe, after the zero band."""
-    below, above = (float(residual) + round_off for residual in (p.residuals[0], p.residuals[-1]))
-    down, up = -float(p.nodes[0]), float(p.nodes[-1])  # sizes of the two ends; below zero where a sign is absent
-    if no_negative:
-        down, below = 0.0, 0.0
-    ct = -_ratio(down, up, tau)
-    low = -_ratio(down + below, up - above, tau)
-    high = -_ratio(down - below, up + above, tau)
-    if math.isnan(ct):
-        return _Reading(ct, ct, ct, ct)
-    low = ct if math.isnan(low) else min(low, ct)  # the widened ends may both vanish in the band
-    high = ct if math.isnan(high) else max(high, ct)
-    return _Reading(ct + 0.0, low + 0.0, high + 0.0, _kh(p, tau, exponent, exact, no_negative))
-
-
-def _ratio(down: float, up: float, tau: float) -> float:
-    """Divide |λmin| by λmax, both zero inside the band: 0 without negative, ∞ without positive, NaN without either."""
-    down, up = (down if down > tau else 0.0), (up if up > tau else 0.0)
-    if up == 0:
-        return math.inf if down else math.nan
-    return down / up
-
-
-def _kh(p: Probe, tau: float, exponent: float, exact: bool, no_negative: bool) -> float:
-    """Σ over negative of |λ w|ⁿ / Σ over positive of (λ w)ⁿ; an exact spectrum has w = 1/size per eigenvalue."""
-    first_inside = 0 if no_negative else int(np.searchsorted(p.nodes, -tau, side="left"))
-    first_above = int(np.searchsorted(p.nodes, tau, side="right"))
-    scale = max(abs(p.nodes[0]), abs(p.nodes[-1]))  # keeps the powers in range; cancels in the quotient
-    # Of a merged node with k eigenvalues each counts by itself: k · (λ/size)ⁿ, and size cancels.
-    shares = p.weights if exact else p.weights**exponent
-    terms = shares * (np.abs(p.nodes) / scale) ** exponent
-    negative, positive = float(terms[:first_inside].sum()), float(terms[first_above:].sum())
-    if positive == 0:
-        return math.inf if negative else math.nan
-    return negative / positive
-
-
-def _combine(readings: list[_Reading]) -> tuple[float, tuple[float, float]]:
-    """Average C_t over the probes and give it an interval."""
-    if not readings:
-        return math.nan, (math.nan, math.nan)
-    ct = float(np.mean([r.ct for r in readings]))
-    low, high = [r.low for r in readings], [r.high for r in readings]
-    if len(readings) < FEW_PROBES or not np.isfinite([*low, *high]).all():
-        return ct, (min(low), max(high))
-    spread = 2 * float(np.std([r.ct for r in readings], ddof=1)) / math.sqrt(len(readings))
-    return ct, (float(np.mean(low)) - spread, min(0.0, float(np.mean(high)) + spread))
-
-
-def _mean(values: list[float], *, exact: bool) -> tuple[float, float]:
-    """Average over probes, with the standard error of the mean."""
-    if not values:
-        return math.nan, math.nan
-    if exact or not np.isfinite(values).all():
-        return float(np.mean(values)), 0.0 if exact else math.nan
-    stderr = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return float(np.mean(values)), stderr
-
-
 def _type(
     spectrum: Spectrum, ct: float, interval: tuple[float, float], *, flat: bool, floor: float
 ) -> tuple[Type, tuple[str, ...]]:
@@ -247,7 +187,7 @@ def _type(
         return "undecided", tuple(why)
     if _mainly_positive(ct):
         return "MP", (texts.MP.format(ct=ct, limit=LIMIT),)
-    return "MN", (texts.MN.format(ct=ct, limit=LIMIT), *texts.mundane_causes(spectrum))
+    return "MN", (texts.MN.format(ct=ct, limit=LIMIT),)
 
 
 def _mainly_positive(ct: float) -> bool:

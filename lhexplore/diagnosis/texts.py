@@ -3,10 +3,7 @@
 from typing import NamedTuple
 
 from ..spectrum import Spectrum
-from .measure import dtype_name, recorded_count
 from .number_texts import Phrase, short
-
-FEW_EXAMPLES = 1024  # fewer make a noisy type, unless they are all there are (heuristic)
 
 
 class Badge(NamedTuple):
@@ -91,46 +88,6 @@ def flat_reason(spectrum: Spectrum) -> str:
     return (
         f"{cause}: no sign can be told. The functional may be degenerate for this block, the layer dead or unused, "
         "or the loss linear in it. Check its gradient and activations."
-    )
-
-
-def mundane_causes(spectrum: Spectrum) -> tuple[str, ...]:
-    """List what makes a spectrum look mainly negative without meaning it, with what is known about each."""
-    known = spectrum.provenance
-    mode, dtype, examples = known.get("mode"), dtype_name(spectrum), recorded_count(spectrum, "examples")
-    if mode == "eval":
-        modes = "Ruled out: dropout and moving BatchNorm statistics (the replica ran in eval mode)."
-    elif mode is None:
-        modes = "To rule out: dropout or BatchNorm in training mode (the mode was not recorded)."
-    else:
-        modes = f"To rule out: an effect of BatchNorm statistics (mode {mode}). Compare with eval mode."
-    noise = (
-        f"Asymmetry of the products is {short(spectrum.symmetry_defect, digits=2)}"
-        + (f" in {dtype}" if dtype else "")
-        + ": noise alone does not make this type."
-        if spectrum.symmetry_defect < 1e-4
-        else f"To rule out: round-off (asymmetry {short(spectrum.symmetry_defect, digits=2)}). Repeat in float64."
-    )
-    if spectrum.exact:
-        ghosts = "Ruled out: ghost eigenvalues (the spectrum is exact)."
-    elif str(known.get("reorthogonalisation", "")).startswith("full"):
-        ghosts = "Ruled out: ghost eigenvalues (all Lanczos vectors were kept orthogonal)."
-    else:
-        ghosts = (
-            "To rule out: ghost eigenvalues from lost orthogonality. Compare with method='dense' if the size allows."
-        )
-    data = (
-        f"To rule out: too little data ({examples} examples; {FEW_EXAMPLES:,} or the whole set are advised)."
-        if examples and examples < FEW_EXAMPLES
-        else "To rule out: a batch that changes between products; lhexplore's own data are frozen."
-    )
-    return (
-        "To rule out: an untrained network. Look at loss and accuracy of this snapshot.",
-        "To rule out: weights that were not really loaded. Compare the loss with the one recorded in training.",
-        modes,
-        data,
-        noise,
-        ghosts,
     )
 
 
