@@ -1,19 +1,22 @@
 """Put everything that can be said about one spectrum into one value."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from ..errors import SettingError
+from ..layer_state import LayerState
 from ..spectrum import Spectrum
 from .arguments import a_spectrum, named_numbers, numbers, spectra
-from .findings import LEVELS, Case, Finding, Thresholds
+from .course import Course, up_to
+from .findings import Finding
 from .hesd import Hesd, hesd
 from .losses import small, train_loss
-from .measure import require_comparable
+from .measure import require_same_layer
 from .metrics import metrics
-from .rules import RULES
+from .run import diagnose_run
+from .thresholds import Thresholds
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -27,6 +30,7 @@ class Diagnosis:
     hesd: Hesd
     metrics: Mapping[str, float]
     findings: tuple[Finding, ...]
+    silent: Mapping[str, str] = field(default_factory=dict)  # by rule that could not judge: what it lacks
 
     def __repr__(self) -> str:
         where = "whole network" if self.layer is None else repr(self.layer)
@@ -70,33 +74,64 @@ def diagnose(
     _check_kinds(spectrum, history, peers, held_out, losses, past_losses, gradient_norms, thresholds)
     gradient_norms = [float(norm) for norm in gradient_norms]  # an array of numpy is fine, too
     _check_lengths(history, past_losses, gradient_norms)
-    others = [peer for peer in peers if peer.layer not in (None, spectrum.layer)] if spectrum.layer is not None else []
-    for peer in others:
-        require_comparable(spectrum, peer, role="other layer's")
+    for past in history:
+        require_same_layer(spectrum, past, role="earlier")
+    if held_out is not None:
+        require_same_layer(spectrum, held_out, role="held-out")
+    layer, labels = spectrum.layer, _labels([*history, spectrum])
+    now = labels[-1]
+    others = [peer for peer in peers if peer.layer not in (None, layer)] if layer is not None else []
+    rows = [*past_losses, losses] if past_losses else [losses]
+    course = Course(
+        snapshots=labels,
+        spectra={(layer, label): s for label, s in zip(labels, [*history, spectrum], strict=True)}
+        | {(peer.layer, now): peer for peer in others},
+        held_out={} if held_out is None else {(layer, now): held_out},
+        losses=dict(zip(labels[-len(rows) :], rows, strict=True)),
+        states={
+            (layer, label): LayerState(layer, label, spectrum.size, gradient_norm=norm)
+            for label, norm in zip(labels, gradient_norms, strict=False)
+        },
+    )
+    return diagnose_cell(course, layer, now, thresholds)
+
+
+def diagnose_cell(course: Course, layer: str | None, snapshot: str, thresholds: Thresholds = Thresholds()) -> Diagnosis:
+    """Judge one block at the last snapshot of a course, or at an earlier one with what followed left out.
+
+    Raises:
+        ComparisonError, SettingError: as :func:`diagnose_run`.
+    """
+    course = up_to(course, snapshot)
+    run = diagnose_run(course, thresholds)
+    spectrum = course.spectra[layer, snapshot]
+    history = [
+        past
+        for label in course.snapshots[:-1]
+        if (past := course.spectra.get((layer, label))) is not None
+        and (past.exact, past.steps) == (spectrum.exact, spectrum.steps)
+    ]
+    losses, past_losses = course.losses.get(snapshot, {}), [course.losses.get(k, {}) for k in course.snapshots[:-1]]
     judged = hesd(
         spectrum,
         history=history,
-        held_out=held_out,
+        held_out=course.held_out.get((layer, snapshot)),
         floor=thresholds.floor,
         train_loss=train_loss(losses),
         small_loss=small(losses, past_losses, ratio=thresholds.small_loss_ratio, absolute=thresholds.small_loss),
         collapse=thresholds.collapse,
-    )
-    case = Case(
-        spectrum=spectrum,
-        hesd=judged,
-        metrics=metrics(spectrum),
-        history=history,
-        peers=others,
-        held_out=held_out,
         losses=losses,
         past_losses=past_losses,
-        gradient_norms=gradient_norms,
-        thresholds=thresholds,
     )
-    found = [item for rule in RULES for item in rule(case)]
-    found.sort(key=lambda item: LEVELS.index(item.level))
-    return Diagnosis(spectrum.layer, spectrum.snapshot, judged, case.metrics, tuple(found))
+    return Diagnosis(layer, snapshot, judged, metrics(spectrum), run.at(layer, snapshot), dict(run.silent))
+
+
+def _labels(spectra: Sequence[Spectrum]) -> tuple[str, ...]:
+    """Labels of the snapshots; where one repeats, the earlier ones get a number."""
+    names = [s.snapshot for s in spectra]
+    return tuple(
+        name if name not in names[k + 1 :] else f"{name} ({names[: k + 1].count(name)})" for k, name in enumerate(names)
+    )
 
 
 def _check_kinds(

@@ -1,124 +1,182 @@
-"""Rules that state what is: structure, zeros and what round-off leaves open. Nothing here is a heuristic reading."""
+"""D9: what is rather than how to read it: structure, zeros, what round-off leaves open, weights that repeat."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .findings import Case, Finding, Level, finding
-from .hesd import DEFECT_LIMIT, LIMIT
+from .findings import Level
+from .grid import Grid, Mask
+from .hesd import DEFECT_LIMIT
+from .sign import Sign, Silence
 
 FACT = "D9"
-TYPE = "HESD"
+_UNUSED = "does not use"  # in the reason of a spectrum whose zeros were derived rather than computed
 
 
-def structure(case: Case) -> Iterator[Finding]:
+def structure(grid: Grid) -> Iterator[Sign | Silence]:
     """PSD by structure, a zero block, a functional without curvature."""
-    s, hesd = case.spectrum, case.hesd
-    if hesd.flat:
-        yield finding(
+    chain, none = grid.chain(), np.zeros(grid.shape)
+    degenerate = grid.of(lambda s: float(s.functional == "sum")) == 1
+    unused = grid.of(lambda s: float(_UNUSED in s.reason), grid.flat) == 1
+    cells: tuple[tuple[str, Level, Mask], ...] = (
+        ("unused", "note", unused),
+        ("zero block", "info", grid.flat & ~unused),
+        ("degenerate", "note", grid.flat & degenerate),
+    )
+    for wording, level, fires in cells:
+        yield Sign(
             FACT,
-            "zero block",
-            "info",
-            value=s.magnitude,
-            threshold=s.zero_band,
+            wording,
+            level,
+            fires=fires,
+            value=grid.magnitude,
+            threshold=0.0,
+            chain=chain,
             heuristic=False,
-            eigenvalue=0.0,
-            band=s.zero_band,
+            facts=lambda i, t: {"band": grid.band[i, t], "reason": grid.spectra[i, t].reason},
+            eigenvalue=none,
         )
-        if s.functional == "sum":
-            yield finding(FACT, "degenerate", "note", value=s.magnitude, threshold=s.zero_band, heuristic=False)
-    elif hesd.psd:
-        yield finding(FACT, "psd", "info", value=s.smallest, threshold=-s.zero_band, heuristic=False, eigenvalue=0.0)
+    yield Sign(
+        FACT,
+        "psd",
+        "info",
+        fires=grid.psd & ~grid.flat,
+        value=grid.smallest,
+        threshold=0.0,
+        chain=chain,
+        heuristic=False,
+        eigenvalue=none,
+        together=True,
+    )
 
 
-def precision(case: Case) -> Iterator[Finding]:
+def precision(grid: Grid) -> Iterator[Sign | Silence]:
     """Whether round-off decides, the ends have converged and the computation has finished."""
-    s, limits = case.spectrum, case.thresholds
-    if s.symmetry_defect > limits.asymmetry:
-        level: Level = "warning" if s.symmetry_defect > DEFECT_LIMIT else "note"
-        yield finding(
+    limits, chain = grid.limits, grid.chain()
+    defect = grid.of(lambda s: s.symmetry_defect)
+    doubtful = defect > limits.asymmetry
+    cells: tuple[tuple[Level, Mask], ...] = (
+        ("warning", doubtful & (defect > DEFECT_LIMIT)),
+        ("note", doubtful & ~(defect > DEFECT_LIMIT)),
+    )
+    for level, fires in cells:
+        yield Sign(
             FACT,
             "unresolved",
             level,
-            value=s.symmetry_defect,
+            fires=fires,
+            value=defect,
             threshold=limits.asymmetry,
+            chain=chain,
             heuristic=False,
-            band=s.zero_band,
+            facts=lambda i, t: {"band": grid.band[i, t]},
+            together=True,
         )
-    ends = max(float(s.residuals[0]), float(s.residuals[-1]))
-    if not case.hesd.flat and ends > limits.unresolved * s.magnitude:
-        which = s.largest if s.residuals[-1] >= s.residuals[0] else s.smallest
-        yield finding(
-            FACT,
-            "not converged",
-            "note",
-            value=ends / s.magnitude,
-            threshold=limits.unresolved,
-            heuristic=False,
-            eigenvalue=which,
-            error=ends,
-        )
-    if not s.complete:
-        yield finding(
-            FACT, "preliminary", "info", value=float(s.probes), threshold=0.0, heuristic=False, probes=s.probes
-        )
-
-
-def unchanged(case: Case) -> Iterator[Finding]:
-    """Whether this spectrum repeats the one before it digit by digit."""
-    if not case.history or case.hesd.flat:
-        return
-    s, before = case.spectrum, case.history[-1]
-    same = (
-        before.method == s.method
-        and before.largest == s.largest
-        and np.array_equal(before.nodes, s.nodes)
-        and np.array_equal(before.weights, s.weights)
+    low, high = grid.of(lambda s: s.residuals[0]), grid.of(lambda s: s.residuals[-1])
+    error = np.maximum(low, high)
+    yield Sign(
+        FACT,
+        "not converged",
+        "note",
+        fires=~grid.flat & (error > limits.unresolved * grid.magnitude),
+        value=error / grid.magnitude,
+        threshold=limits.unresolved,
+        chain=chain,
+        heuristic=False,
+        facts=lambda i, t: {"error": error[i, t]},
+        eigenvalue=np.where(high >= low, grid.largest, grid.smallest),
+        together=True,
     )
-    if same:
-        yield finding(
-            FACT,
-            "unchanged",
-            "info",
-            value=0.0,
-            threshold=0.0,
-            heuristic=False,
-            before=before.snapshot,
-            window=(before.snapshot, s.snapshot),
-        )
+    probes = grid.of(lambda s: float(s.probes))
+    yield Sign(
+        FACT,
+        "preliminary",
+        "info",
+        fires=grid.of(lambda s: float(s.complete)) == 0,
+        value=probes,
+        threshold=0.0,
+        chain=chain,
+        heuristic=False,
+        facts=lambda i, t: {"probes": int(probes[i, t])},
+        together=True,
+    )
 
 
-def type_(case: Case) -> Iterator[Finding]:
-    """What the HESD type means for reading on; the criteria themselves for the whole network only."""
-    s, hesd, limits = case.spectrum, case.hesd, case.thresholds
-    if hesd.type == "MN":
-        yield finding(
-            TYPE,
-            "mainly negative",
-            "warning",
-            value=hesd.ct,
-            threshold=LIMIT,
-            heuristic=True,
-            eigenvalue=s.smallest,
-            ct=hesd.ct,
-            limit=LIMIT,
+def unchanged(grid: Grid) -> Iterator[Sign | Silence]:
+    """Whether a spectrum repeats the one before it digit by digit, or all weights are those of an earlier snapshot."""
+    chain = grid.chain()
+    same = grid.known & ~grid.flat & (grid.largest == chain.back(grid.largest))
+    for i, t in np.argwhere(same).tolist():
+        now, before = grid.spectra[i, t], grid.spectra[i, chain.columns(i, t, 2)[0]]
+        same[i, t] = (
+            before.method == now.method
+            and np.array_equal(before.nodes, now.nodes)
+            and np.array_equal(before.weights, now.weights)
         )
-    elif hesd.type == "undecided" and not hesd.flat:
-        yield finding(TYPE, "undecided", "note", value=hesd.ct, threshold=LIMIT, heuristic=False, why=hesd.reasons[0])
-    elif hesd.type == "MP" and s.layer is None and not hesd.psd:
-        if hesd.re < limits.good_re and hesd.kh < limits.good_kh:
-            reading = "good"
-        else:
-            reading = "moderate" if hesd.kh < limits.moderate_kh else "poor"
-        yield finding(
-            TYPE,
-            "criteria",
-            "info",
-            value=hesd.kh,
-            threshold=limits.good_kh,
-            heuristic=True,
-            reading=reading,
-            re=hesd.re,
-            kh=hesd.kh,
-            basis=hesd.kh_basis if hesd.kh_basis == "exact" else f"{hesd.kh_basis} steps",
-        )
+    repeated, earlier = _repeated(grid)
+    yield Sign(
+        FACT,
+        "unchanged",
+        "info",
+        fires=same & ~repeated[-1],
+        value=np.zeros(grid.shape),
+        threshold=0.0,
+        chain=chain,
+        heuristic=False,
+        facts=lambda i, t: {"before": grid.labels[chain.columns(i, t, 2)[0]]},
+        looked_back=2,
+    )
+    yield Sign(
+        FACT,
+        "same weights",
+        "note",
+        fires=repeated,
+        value=np.zeros(grid.shape),
+        threshold=0.0,
+        chain=grid.chain(repeated),
+        heuristic=False,
+        facts=lambda _i, t: {
+            "here": _with_step(grid, grid.labels[t]),
+            "before": _with_step(grid, earlier[grid.labels[t]]),
+        },
+    )
+
+
+def built(grid: Grid) -> Iterator[Sign | Silence]:
+    """What is known of how layers are built, such as tied weights."""
+    remarks = grid.course.remarks
+    told = np.array([[name is not None and name in remarks] for name in grid.layers])
+    yield Sign(
+        FACT,
+        "built",
+        "info",
+        fires=grid.known & told,
+        value=np.zeros(grid.shape),
+        threshold=0.0,
+        chain=grid.chain(),
+        heuristic=False,
+        facts=lambda i, _t: {"remark": remarks[str(grid.layers[i])]},
+    )
+
+
+FACTS: tuple[Callable[[Grid], Iterator[Sign | Silence]], ...] = (structure, precision, unchanged, built)
+
+
+def _repeated(grid: Grid) -> tuple[Mask, dict[str, str]]:
+    """Snapshots whose weights an earlier one had, in the row of the run, and which one that was."""
+    first: dict[object, str] = {}
+    earlier: dict[str, str] = {}
+    for t, label in enumerate(grid.labels):
+        digests = {s.provenance.get("snapshot_digest") for s in grid.spectra[:, t] if s is not None} - {None, ""}
+        for digest in digests:
+            before = first.setdefault(digest, label)
+            if before != label:
+                earlier[label] = before
+    repeated = np.zeros(grid.shape, bool)
+    repeated[-1] = [label in earlier for label in grid.labels]
+    return repeated, earlier
+
+
+def _with_step(grid: Grid, label: str) -> str:
+    step = grid.course.steps.get(label)
+    return f"{label!r}" if step is None else f"{label!r} (step {step:,})"

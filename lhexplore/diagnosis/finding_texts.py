@@ -14,6 +14,23 @@ _WORDINGS = {
         f"Curvature of a cross-entropy collapses at interpolation; {_TOY}",
         "A held-out loss that falls again, or a held-out trace that does not fall with the training one.",
     ),
+    "memorisation": Wording(
+        "Memorised labels: watch",
+        "The training data are fitted, and the trace is {value:.3g} times that of the reference run at a comparable "
+        "training loss or accuracy (limit {threshold:g}).",
+        "Look for wrong labels, and compare the held-out accuracy with that of the reference run.",
+        f"At equal training accuracy memorised labels kept about five times the curvature; {_TOY}",
+        "Equal held-out accuracy of both runs, or a reference of another size, loss or learning rate.",
+    ),
+    "memorisation, alarm": Wording(
+        "Memorised labels: watch",
+        "The training data are fitted, and the trace monitor has been alarmed: the trace is higher than its reference "
+        "snapshots let expect.",
+        "Look for wrong labels, and at the held-out loss since the alarm.",
+        "A cumulative sum of standardised log-traces; its use against memorised labels is reported in the literature, "
+        "its calibration is lhexplore's",
+        "A change of learning rate or data at the alarm, or a held-out loss that keeps falling.",
+    ),
     "bottleneck": Wording(
         "Underparameterised or a bottleneck",
         "The training loss is flat ({flat:.2g} relative change over the last {count} snapshots) but not small, λmax "
@@ -28,6 +45,22 @@ _WORDINGS = {
         "Look at the layer's gradient norm and at the share of zero activations.",
         "Few directions of this layer change the loss; the rank cap of the frozen data is taken into account",
         "A gradient norm like that of the other layers, or a rank that grows with more frozen examples.",
+    ),
+    "underused, alive": Wording(
+        "Low rank, but not dead",
+        "{what} is {share:.3g} of what it can be, {value:.2g} times the median of the other layers; the layer's "
+        "gradient is not far below that of the others.",
+        "Look at the share of zero activations, and at the rank with more frozen examples.",
+        "Few directions of this layer change the loss; the gradient says that it is in use",
+        "A rank that grows with more frozen examples.",
+    ),
+    "no curvature, alive": Wording(
+        "No curvature, but a gradient",
+        "No eigenvalue leaves the zero band (largest absolute value {value:.2g}), while the layer's gradient is not "
+        "far below that of the others: the loss seems to be linear in this layer.",
+        "Check whether loss and activations behind this layer can bend at all.",
+        "A loss that is linear in a layer has no curvature there",
+        "A gradient that vanishes on more data.",
     ),
     "no curvature": Wording(
         "No curvature: dead or unused?",
@@ -60,6 +93,14 @@ _WORDINGS = {
         "lhexplore's own detector, calibrated on one toy; the collapse is that of p(1 − p) in a cross-entropy",
         "A training loss that is not small, or a held-out λmax of similar size.",
     ),
+    "edge": Wording(
+        "Step size at the edge of stability",
+        "Learning rate {rate:.3g} times λmax {source} is {bound}{value:.3g}; from {threshold:g} on plain gradient "
+        "descent overshoots along the steepest direction.",
+        "Expect an oscillating loss; a smaller learning rate removes it. It need not be harmful.",
+        "Holds for full-batch gradient descent without momentum (Cohen et al. 2021); others have other limits",
+        "Momentum, adaptive steps or small batches in this training.",
+    ),
     "mainly negative": Wording(
         "Mainly negative, or not yet trained",
         "C_t = {ct:.3g} lies below {limit:g}: negative curvature is almost as large as positive curvature, or larger.",
@@ -89,6 +130,22 @@ _WORDINGS = {
         "Zero block",
         "No eigenvalue leaves the zero band of {band:.2g}; ratios are undefined, not zero.",
         "See whether the layer is used, and whether the chosen functional can have curvature here.",
+    ),
+    "unused": Wording(
+        "Unused layer",
+        "The loss does not depend on these parameters: {reason}.",
+        "Check the forward pass, or leave the layer out with layers=.",
+    ),
+    "built": Wording(
+        "How this layer is built",
+        "Of this layer: {remark}.",
+        "Read its spectrum with that in mind.",
+    ),
+    "same weights": Wording(
+        "Same weights as an earlier snapshot",
+        "The weights at {here} are those at {before}, tensor by tensor: nothing was learnt in between, or one "
+        "checkpoint was saved twice.",
+        "Check how the checkpoints were written, and count the two as one snapshot.",
     ),
     "degenerate": Wording(
         "Degenerate functional",

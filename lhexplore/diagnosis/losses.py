@@ -13,16 +13,13 @@ HELD_OUT = (
     "val/loss",
     "eval/loss",
 )
+TRAIN_ACCURACY = ("accuracy", "train_accuracy", "train_acc", "train/accuracy", "acc")
+RATE = ("lr", "learning_rate")
 
 
 def train_loss(losses: Mapping[str, float]) -> float | None:
     """Return the training loss, or None where none is known."""
     return next((float(losses[name]) for name in TRAIN if name in losses), None)
-
-
-def course(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> tuple[float, ...]:
-    """Return the first of ``names`` that every row has, row by row; nothing where there is none."""
-    return next((tuple(float(row[name]) for row in rows) for name in names if all(name in row for row in rows)), ())
 
 
 def small(losses: Mapping[str, float], past: Sequence[Mapping[str, float]], *, ratio: float, absolute: float) -> float:

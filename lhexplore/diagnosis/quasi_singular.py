@@ -6,6 +6,10 @@ No threshold is known from the literature; the ratios and their limits are lhexp
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
 from ..spectrum import Spectrum
 from . import texts
 from .measure import is_flat, require_same_layer
@@ -23,6 +27,22 @@ class QuasiSingular(NamedTuple):
     reasons: tuple[str, ...]
 
 
+def has_collapsed(
+    own: Float[ndarray, "*cells"],
+    gap: Float[ndarray, "*cells"],
+    loss: Float[ndarray, "*cells"],
+    *,
+    small_loss: Float[ndarray, "*#cells"],
+    limit: float,
+) -> tuple[Bool[ndarray, "*cells"], Bool[ndarray, "*cells"]]:
+    """Where the scale has collapsed against its own past, and where against held-out data.
+
+    A fall against the past counts only together with a small training loss: λmax also falls when a network leaves
+    its initial state.
+    """
+    return (own < limit) & (loss <= small_loss), gap < limit
+
+
 def quasi_singular(
     spectrum: Spectrum,
     *,
@@ -34,8 +54,7 @@ def quasi_singular(
 ) -> QuasiSingular:
     """Compare λmax with its own past and with held-out data.
 
-    A fall against the past counts only together with a small training loss: λmax also falls when a network leaves
-    its initial state. Where the loss is not known, the fall is reported and the flag stays down.
+    Where the training loss is not known, a fall against the past is reported and the flag stays down.
 
     Raises:
         ComparisonError: if a spectrum of ``history`` or ``held_out`` is of another layer, curvature or functional.
@@ -49,16 +68,14 @@ def quasi_singular(
         return QuasiSingular(False, float("nan"), float("nan"), ())
     own = largest / max(largest, *(past.largest for past in history)) if history else float("nan")
     gap = largest / held_out.largest if held_out is not None and held_out.largest > held_out.zero_band else float("nan")
+    loss, limit = np.nan if train_loss is None else float(train_loss), float(small_loss)
+    cell = [np.array([number]) for number in (own, gap, loss, limit)]
+    (by_own,), (by_gap,) = has_collapsed(*cell[:3], small_loss=cell[3], limit=collapse)
     reasons = []
-    flag = False
-    if own < collapse:
-        small = train_loss is not None and train_loss <= small_loss
-        flag = small
-        if small:
-            reasons.append(texts.QS_COLLAPSE.format(own=own, loss=train_loss))
-        elif train_loss is None:
-            reasons.append(texts.QS_LOSS_UNKNOWN.format(own=own))
-    if gap < collapse:
-        flag = True
+    if by_own:
+        reasons.append(texts.QS_COLLAPSE.format(own=own, loss=train_loss))
+    elif own < collapse and train_loss is None:
+        reasons.append(texts.QS_LOSS_UNKNOWN.format(own=own))
+    if by_gap:
         reasons.append(texts.QS_GAP.format(gap=gap))
-    return QuasiSingular(flag, own, gap, tuple(reasons))
+    return QuasiSingular(bool(by_own or by_gap), own, gap, tuple(reasons))

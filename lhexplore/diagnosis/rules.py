@@ -1,217 +1,157 @@
-"""Heuristic rules: a layer against its own past or against the other layers, never against an absolute level.
+"""Rules on a whole run: a layer against its own past or against the other layers, never against an absolute level.
 
-None of them is taken from a paper; limits and evidence are lhexplore's own.
+None of them is taken from a paper; limits and evidence are lhexplore's own. Every rule takes the grid and yields signs
+(where it fires, with which numbers) and silences (why it could not judge). Rules about memorised labels, bottlenecks,
+dead layers and the step size have files of their own.
 """
 
-import statistics
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..spectrum import Spectrum
-from .facts import precision, structure, type_, unchanged
-from .findings import Case, Finding, finding
-from .losses import HELD_OUT, TRAIN
-from .measure import fractions, recorded_count
-from .metrics import metric
-from .quasi_singular import quasi_singular
+from .facts import FACTS
+from .grid import Grid
+from .losses import HELD_OUT
+from .quasi_singular import has_collapsed
+from .rule_bottleneck import bottleneck
+from .rule_memorisation import memorisation
+from .rule_step import edge_of_stability
+from .rule_type import hesd_type
+from .rule_underused import underused
+from .sign import Sign, Silence
+
+Rule = Callable[[Grid], Iterator[Sign | Silence]]
 
 
-def overfit(case: Case) -> Iterator[Finding]:
+def overfit(grid: Grid) -> Iterator[Sign | Silence]:
     """D1: training loss, trace and negative share fall while the held-out loss rises."""
-    recent = case.recent()
-    train, held_out = case.recent_losses(TRAIN), case.recent_losses(HELD_OUT)
-    if not (recent and _falls(train) and _falls(held_out[::-1]) and min(*train, *held_out) > 0):
-        return
-    traces = [s.trace for s in recent]
-    if not (_falls(traces) and traces[-1] > 0):
-        return
-    negative = [fractions(s).negative for s in recent]
-    if not case.hesd.psd and any(later > earlier for earlier, later in pairwise(negative)):
-        return
-    rise = held_out[-1] / held_out[0]
-    yield finding(
-        "D1",
-        "overfit",
-        "warning",
-        value=rise,
-        threshold=1.0,
-        heuristic=True,
-        window=_labels(recent),
-        count=len(recent),
-        train=train[-1] / train[0],
-        held_out=rise,
-        trace=traces[-1] / max(s.trace for s in (*case.history, case.spectrum)),
-    )
-
-
-def bottleneck(case: Case) -> Iterator[Finding]:
-    """D3: the training loss stands still above its aim, and this layer is steep and uses most directions."""
-    recent, train, limits = case.recent(), case.recent_losses(TRAIN), case.thresholds
-    if not recent or not train or not train[-1] > case.small_loss():
-        return
-    flat = (max(train) - min(train)) / statistics.fmean(train)
-    ratio = _against(case, "lambda_max")
-    if not flat < limits.flat_loss or ratio is None or ratio < limits.high:
-        return
-    name = "effective_rank_ratio"
-    ranks = [case.metrics[name], *(metric(name, s) for s in case.peers)]
-    if not np.isfinite(ranks).all() or ranks[0] < max(ranks):
-        return
-    yield finding(
-        "D3",
-        "bottleneck",
-        "warning",
-        value=ratio,
-        threshold=limits.high,
-        heuristic=True,
-        eigenvalue=case.spectrum.largest,
-        window=_labels(recent),
-        count=len(recent),
-        flat=flat,
-    )
-
-
-def underused(case: Case) -> Iterator[Finding]:
-    """D4: rank or effective rank far below that of the other layers, or no curvature at all."""
-    s, limit = case.spectrum, case.thresholds.low
-    if case.hesd.flat:
-        if s.functional != "sum":  # for which a zero block is the rule, not a sign
-            yield finding(
-                "D4",
-                "no curvature",
-                "warning",
-                value=s.magnitude,
-                threshold=s.zero_band,
-                heuristic=True,
-                eigenvalue=0.0,
-            )
-        return
-    for what, name in (("The numerical rank", "numerical_rank"), ("The effective rank", "effective_rank")):
-        share = case.metrics[name] / _possible_rank(s)
-        others = [metric(name, peer) / _possible_rank(peer) for peer in case.peers] if share <= limit else []
-        ratio = _to_median(share, others, case.thresholds.others)
-        if ratio is not None and ratio <= limit:
-            yield finding(
-                "D4",
-                "underused",
-                "warning",
-                value=ratio,
-                threshold=limit,
-                heuristic=True,
-                eigenvalue=0.0,
-                what=what,
-                share=share,
-            )
-            return
-
-
-def ill_conditioned(case: Case) -> Iterator[Finding]:
-    """D5: percentile condition or peakedness far above that of the other layers."""
-    limit = case.thresholds.condition
-    for what, name in (("λmax over the median eigenvalue", "condition_50"), ("λmax over the mean", "peakedness")):
-        own = case.metrics[name]
-        # Both are at least 1, so the median of the others is too: a smaller value cannot fire.
-        ratio = _against(case, name) if limit <= own < np.inf else None
-        if ratio is not None and ratio >= limit:
-            yield finding(
-                "D5",
-                "ill-conditioned",
-                "note",
-                value=ratio,
-                threshold=limit,
-                heuristic=True,
-                eigenvalue=case.spectrum.largest,
-                what=what,
-                own=own,
-            )
-            return
-
-
-def saddle_like(case: Case) -> Iterator[Finding]:
-    """D6: clearly negative curvature that stays while the gradient vanishes; silent without gradient norms."""
-    s, recent, limits, norms = case.spectrum, case.recent(), case.thresholds, case.gradient_norms
-    if not recent or case.hesd.psd or not norms or not max(norms) > 0:
-        return
-    gradient = norms[-1] / max(norms)
-    clear = all(r.smallest < -r.zero_band and -r.smallest > limits.saddle * r.largest for r in recent)
-    if clear and gradient <= limits.gradient:
-        yield finding(
-            "D6",
-            "saddle-like",
-            "note",
-            value=-s.smallest / s.largest if s.largest > s.zero_band else float("inf"),
-            threshold=limits.saddle,
-            heuristic=True,
-            eigenvalue=s.smallest,
-            window=_labels(recent),
-            count=len(recent),
-            smallest=s.smallest,
-            gradient=gradient,
+    window, chain = grid.limits.window, grid.chain()
+    train, held_out = grid.train_loss, grid.recorded(HELD_OUT)
+    if np.isnan(train).all():
+        yield Silence("D1", "no loss")
+    elif np.isnan(held_out).all():
+        yield Silence("D1", "no held-out loss")
+    elif chain.length < window:
+        yield Silence("D1", "few snapshots", {"window": window, "length": chain.length})
+    else:
+        train, held_out = np.broadcast_to(train, grid.shape), np.broadcast_to(held_out, grid.shape)
+        falls = (train < chain.back(train)) & (train > 0) & (grid.trace < chain.back(grid.trace)) & (grid.trace > 0)
+        step = falls & (held_out > chain.back(held_out)) & (chain.back(held_out) > 0)
+        may_fire = chain.lasting(step, window - 1)
+        reached = np.zeros(grid.shape, bool)
+        for i, t in np.argwhere(may_fire).tolist():
+            reached[i, chain.columns(i, t, window)] = True
+        negative = grid.metric("negative_fraction", reached)
+        step &= ~(negative > chain.back(negative))
+        rise, fall, own = (
+            held_out / chain.back(held_out, window - 1),
+            train / chain.back(train, window - 1),
+            chain.own(grid.trace),
+        )
+        yield Sign(
+            "D1",
+            "overfit",
+            "warning",
+            fires=chain.lasting(step, window - 1),
+            value=rise,
+            threshold=1.0,
+            chain=chain,
+            facts=lambda i, t: {"train": fall[i, t], "held_out": rise[i, t], "trace": own[i, t]},
+            reach=window,
+            together=True,
         )
 
 
-def collapsed(case: Case) -> Iterator[Finding]:
-    """D7: the quasi-singular flag."""
-    if not case.hesd.quasi_singular:
+def ill_conditioned(grid: Grid) -> Iterator[Sign | Silence]:
+    """D5: percentile condition or peakedness far above that of the other layers."""
+    limit, window = grid.limits.condition, grid.limits.window
+    chain = grid.chain(grid.among_others)
+    if not chain.length:
+        yield Silence("D5", "few layers", {"others": grid.limits.others})
         return
-    limit = case.thresholds.collapse
-    qs = quasi_singular(case.spectrum, history=case.history, held_out=case.held_out)
-    by_gap = qs.gap < limit
-    yield finding(
-        "D7",
-        "quasi-singular",
-        "warning",
-        value=qs.gap if by_gap else qs.own,
+    own = [grid.metric(name) for name in ("condition_50", "peakedness")]
+    ratios = [np.where(np.isfinite(values), grid.beside(values), np.nan) for values in own]
+    by_median, by_mean = (chain.settled(ratio >= limit, window) for ratio in ratios)
+    what = ("λmax over the median eigenvalue", "λmax over the mean")
+    yield Sign(
+        "D5",
+        "ill-conditioned",
+        "note",
+        fires=by_median | by_mean,
+        value=np.where(by_median, *ratios),
         threshold=limit,
-        heuristic=True,
-        eigenvalue=case.spectrum.largest,
-        window=_labels((*case.history, case.spectrum)),
-        reference="λmax on held-out data" if by_gap else "its largest value so far",
+        chain=chain,
+        facts=lambda i, t: {"what": what[0 if by_median[i, t] else 1], "own": own[0 if by_median[i, t] else 1][i, t]},
+        eigenvalue=grid.largest,
+        reach=window,
+        compared=True,
     )
 
 
-Rule = Callable[[Case], Iterator[Finding]]
+def saddle_like(grid: Grid) -> Iterator[Sign | Silence]:
+    """D6: clearly negative curvature that stays while the gradient vanishes; silent without gradient norms."""
+    limits, chain = grid.limits, grid.chain()
+    if np.isnan(grid.gradient[grid.known]).all():
+        yield Silence("D6", "no gradient")
+    elif chain.length < limits.window:
+        yield Silence("D6", "few snapshots", {"window": limits.window, "length": chain.length})
+    elif grid.psd[grid.known].all():
+        yield Silence("D6", "structure")
+    else:
+        clear = (grid.smallest < -grid.band) & (-grid.smallest > limits.saddle * grid.largest) & ~grid.psd
+        gradient = chain.own(grid.gradient)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            size = np.where(grid.largest > grid.band, -grid.smallest / grid.largest, np.inf)
+        yield Sign(
+            "D6",
+            "saddle-like",
+            "note",
+            fires=chain.lasting(clear, limits.window) & (gradient <= limits.gradient),
+            value=size,
+            threshold=limits.saddle,
+            chain=chain,
+            facts=lambda i, t: {"smallest": grid.smallest[i, t], "gradient": gradient[i, t]},
+            eigenvalue=grid.smallest,
+            reach=limits.window,
+        )
+
+
+def collapsed(grid: Grid) -> Iterator[Sign | Silence]:
+    """D7: the quasi-singular flag."""
+    limit, chain = grid.limits.collapse, grid.chain()
+    judged = (grid.largest > grid.band) & ~grid.flat
+    own = np.where(judged & ~np.isnan(chain.back(grid.largest)), chain.own(grid.largest), np.nan)
+    gap = np.where(judged, grid.largest / grid.held_out, np.nan)
+    loss = np.broadcast_to(grid.train_loss, grid.shape)
+    if np.isnan(gap).all() and (np.isnan(own) | np.isnan(loss)).all():
+        yield Silence("D7", "no collapse")
+        return
+    by_own, by_gap = has_collapsed(own, gap, loss, small_loss=grid.small_loss, limit=limit)
+    yield Sign(
+        "D7",
+        "quasi-singular",
+        "warning",
+        fires=by_own | by_gap,
+        value=np.where(by_gap, gap, own),
+        threshold=limit,
+        chain=chain,
+        facts=lambda i, t: {"reference": "λmax on held-out data" if by_gap[i, t] else "its largest value so far"},
+        eigenvalue=grid.largest,
+        looked_back=len(grid.labels),
+        together=True,
+    )
+
+
 RULES: tuple[Rule, ...] = (
     overfit,
+    memorisation,
     bottleneck,
     underused,
     ill_conditioned,
     saddle_like,
     collapsed,
-    type_,
-    structure,
-    precision,
-    unchanged,
+    edge_of_stability,
+    hesd_type,
+    *FACTS,
 )
-
-
-def _against(case: Case, name: str) -> float | None:
-    """Divide this layer's metric by the median of the other layers."""
-    return _to_median(case.metrics[name], [metric(name, peer) for peer in case.peers], case.thresholds.others)
-
-
-def _to_median(value: float, others: Sequence[float], enough: int) -> float | None:
-    """Divide by the median of the others that have a value; None where they are too few."""
-    known = [other for other in others if not np.isnan(other)]
-    if np.isnan(value) or len(known) < enough:
-        return None
-    middle = statistics.median(known)
-    return value / middle if 0 < middle < np.inf else None
-
-
-def _possible_rank(s: Spectrum) -> float:
-    """The largest rank the frozen data allow: examples × (outputs − 1) of a softmax, where both are recorded."""
-    examples, outputs = recorded_count(s, "examples"), recorded_count(s, "outputs")
-    if examples and outputs:
-        return float(min(s.size, examples * max(1, outputs - 1)))
-    return float(s.size)
-
-
-def _falls(values: Sequence[float]) -> bool:
-    return len(values) > 1 and all(later < earlier for earlier, later in pairwise(values))
-
-
-def _labels(spectra: Sequence[Spectrum]) -> tuple[str, ...]:
-    return tuple(s.snapshot for s in spectra)
+FOLLOW = ("D1", "D6", "D7")  # rules that follow a layer's numbers through time
