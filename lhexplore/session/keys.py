@@ -10,6 +10,7 @@ from ..store import key
 from .request import Request
 
 ALGORITHM = 2  # grows when a change of code changes numbers: older cache entries are then computed anew
+STATE_ALGORITHM = 1  # the same for the states of layers
 EXACT = ("factor", "dense")
 
 
@@ -46,13 +47,27 @@ class Keys:
         as_planned = request.method != "auto" or (choice.method in EXACT and answer.method == choice.method)
         return self._of(request, choice.method if as_planned else "auto")
 
+    def state(self, request: Request, *, share_of: int) -> str:
+        """Where the state of a layer lies; it depends on the first snapshot too, from which the parameters moved."""
+        snapshots = self._snapshots
+        return key(
+            {
+                **self._common,
+                "what": "layer state",
+                "algorithm": STATE_ALGORITHM,
+                "share_of": share_of,
+                "first": snapshots[0].digest if snapshots[0].status == "ok" else None,
+                **self._of_request(request),
+            }
+        )
+
     def _of(self, request: Request, method: str) -> str:
         if (request, method) not in self._made:
             self._made[request, method] = self._new(request, method)
         return self._made[request, method]
 
     def _new(self, request: Request, method: str) -> str:
-        batches, exact = self._data[request.split], method in EXACT
+        exact = method in EXACT
         return key(
             {
                 **self._common,
@@ -60,10 +75,16 @@ class Keys:
                 "method": method,
                 "steps": None if exact else request.steps,
                 "probes": None if exact else request.probes,
-                "parameters": sorted(self._layer(request.layer).parameters),
-                "snapshot": self._snapshots[request.snapshot].digest,
-                "data": batches.digest,
-                "weights": list(batches.weights),
-                "curvature": request.curvature,
+                **self._of_request(request),
             }
         )
+
+    def _of_request(self, request: Request) -> dict[str, Any]:
+        batches = self._data[request.split]
+        return {
+            "parameters": sorted(self._layer(request.layer).parameters),
+            "snapshot": self._snapshots[request.snapshot].digest,
+            "data": batches.digest,
+            "weights": list(batches.weights),
+            "curvature": request.curvature,
+        }

@@ -7,7 +7,7 @@ products of a long job, and closing a generator stops the work within one produc
 import math
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ import torch
 from ..curvature import (
     MOST_OUTPUTS,
     Agreement,
+    Asked,
     Batches,
     Choice,
     Eigenpairs,
@@ -24,11 +25,13 @@ from ..curvature import (
     LayerGGN,
     LayerHessian,
     Replica,
+    StateStep,
     Trace,
     Traces,
     agreements,
     factor_eigenvectors,
     fits,
+    layer_states,
     layer_traces,
     measure,
     measure_layers,
@@ -40,6 +43,7 @@ from ..curvature.functional.measure import measure_functional
 from ..curvature.precision import DEFECT_LIMIT, noise_decides, product_noise
 from ..errors import (
     ClosedError,
+    LhexploreError,
     NondeterministicError,
     SecondDerivativeError,
     SnapshotError,
@@ -76,6 +80,7 @@ class Lane:
         self._suspect: dict[str, bool] = {}  # split -> whether some second derivative is wrong
         self._checked: dict[str, str] = {}  # split -> the numbers of the self-check
         self._doubts: dict[str, tuple[str, ...]] = {}  # split -> what the self-check found, in sentences
+        self._first: tuple[str, Mapping[str, torch.Tensor]] | None = None  # a snapshot's label and its parameters
         self.closed = False
         for split in data:  # at once: the person's model may train on, and their criterion change
             self._replicas[split] = Replica(model, loss, data[split], **settings)
@@ -180,6 +185,21 @@ class Lane:
             known.update(agreements(replica, new, curvature=curvature))
         return known
 
+    def judge(self, layers: Sequence[Layer], split: str, snapshot: Snapshot, curvature: str) -> None:
+        """Try on a few examples which layers the factor can answer for: costs about two gradients for all of them."""
+        if layers and not self._suspect.get(split):
+            with self.at(split, snapshot) as replica, suppress(LhexploreError):  # computing meets it again, and says it
+                self._judge(replica, layers, split, snapshot, curvature)
+
+    def refusal(self, layer: Layer, split: str, curvature: str) -> str:
+        """Why the factor did not fit a layer where that was tried last; empty where it fitted, or was never tried."""
+        tried = [
+            known[layer.name]
+            for (on, _, kind), known in self._verdicts.items()
+            if (on, kind) == (split, curvature) and layer.name in known
+        ]
+        return "" if not tried or fits(tried[-1], curvature=curvature) else tried[-1].reason
+
     def steps(
         self, request: Request, layer: Layer, snapshot: Snapshot, *, seed: int, refused: str = ""
     ) -> Generator[Step, None, None]:
@@ -279,13 +299,10 @@ class Lane:
     ) -> Generator[Eigenpairs, None, None]:
         """Compute top eigenvectors of one block, block product by block product."""
         split, curvature = request.split, request.curvature or "hessian"
-        kind, shape = LayerGGN if curvature == "ggn" else LayerHessian, self.factor_shape(split)
+        kind = LayerGGN if curvature == "ggn" else LayerHessian
         with self.at(split, snapshot) as replica:
             self._examine(request, replica, layer)
-            verdict = None
-            small = isinstance(shape, Factor) and shape.rows * layer.size * replica.dtype.itemsize <= FACTOR_BYTES
-            if small and (request.layer is not None or curvature == "ggn"):
-                verdict = self._judge(replica, [layer], split, snapshot, curvature)[layer.name]
+            verdict = self._rows_verdict(request, replica, layer, snapshot)
 
         def make(replica: Replica) -> Iterator[Eigenpairs]:
             if verdict is not None and fits(verdict, curvature=curvature):
@@ -293,6 +310,60 @@ class Lane:
             return top_eigenvectors(kind(replica, layer), k, **settings)
 
         yield from self._driven(split, snapshot, make)
+
+    def _rows_verdict(self, request: Request, replica: Replica, layer: Layer, snapshot: Snapshot) -> Agreement | None:
+        """Whether eigenvectors may come from the rows of the factor; None where these are too many, or of no use."""
+        shape, curvature = self.factor_shape(request.split), request.curvature or "hessian"
+        small = isinstance(shape, Factor) and shape.rows * layer.size * replica.dtype.itemsize <= FACTOR_BYTES
+        if not small or (request.layer is None and curvature != "ggn"):
+            return None
+        return self._judge(replica, [layer], request.split, snapshot, curvature)[layer.name]
+
+    def states(
+        self,
+        requests: Mapping[Request, Layer],
+        snapshot: Snapshot,
+        first: Snapshot,
+        *,
+        share_of: int,
+        seed: int,
+    ) -> Generator[StateStep, None, None]:
+        """Measure gradients and parameters of the requested layers; ``first`` is where the parameters started."""
+        split, curvature = next((request.split, request.curvature or "hessian") for request in requests)
+        start = self._parameters_at(split, first)
+        refused, verdicts = dict[str, str](), dict[str, Agreement]()
+        with self.at(split, snapshot) as replica:
+            for request, layer in requests.items():
+                try:
+                    self._examine(request, replica, layer)
+                except SecondDerivativeError as error:
+                    refused[layer.name] = str(error)
+                    continue
+                if share_of and (verdict := self._rows_verdict(request, replica, layer, snapshot)) is not None:
+                    verdicts[layer.name] = verdict
+        asked = Asked(
+            labels={layer.name: request.layer for request, layer in requests.items()},
+            snapshot=snapshot.label,
+            split=split,
+            curvature=curvature,
+            share_of=share_of,
+            seed=seed,
+            start=start,
+            refused=refused,
+            verdicts=verdicts,
+        )
+        layers = list(requests.values())
+        yield from self._driven(split, snapshot, lambda replica: layer_states(replica, layers, asked))
+
+    def _parameters_at(self, split: str, snapshot: Snapshot) -> Mapping[str, torch.Tensor] | None:
+        """The parameters of a snapshot, read once; None where it cannot be used."""
+        if self._first is None or self._first[0] != snapshot.label:
+            try:
+                with self.at(split, snapshot) as replica:
+                    self._first = snapshot.label, dict(replica.tensors)
+            except SnapshotError:
+                return None
+        return self._first[1]
 
     def _driven(
         self, split: str, snapshot: Snapshot, make: Callable[[Replica], Iterator[Item]]
@@ -381,6 +452,7 @@ class Lane:
         """Let go of copies and data."""
         self.closed = True
         with self._lock:
+            self._first = None
             for replica in self._replicas.values():
                 replica.release()
 

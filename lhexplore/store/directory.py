@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import final
 
 from ..errors import SettingError, StoreError
+from ..layer_state import LayerState
 from ..spectrum import Spectrum
 from . import codec
-from .store import MEMORY_BYTES, MemoryStore
+from .codec import Value
+from .store import MEMORY_BYTES, MemoryStore, is_complete
 
 DISK_BYTES = 2 * 2**30
 ENDING = ".safetensors"
@@ -32,7 +34,7 @@ _FULL_TO = 0.9  # share of the limit that is left after clearing, so that not ev
 
 @final
 class DirectoryStore:
-    """Keeps spectra in a folder, and the last used ones in memory as well.
+    """Keeps results in a folder, and the last used ones in memory as well.
 
     Attributes:
         path: the folder.
@@ -70,7 +72,15 @@ class DirectoryStore:
         self._prepare(shared)
 
     def get(self, key: str) -> Spectrum | None:
-        found = self._memory.get(key)
+        found = self._find(key)
+        return found if isinstance(found, Spectrum) else None
+
+    def state(self, key: str) -> LayerState | None:
+        found = self._find(key)
+        return found if isinstance(found, LayerState) else None
+
+    def _find(self, key: str) -> Value | None:
+        found = self._memory.find(key)
         if found is not None or key in self._foreign:
             return found
         try:
@@ -97,16 +107,16 @@ class DirectoryStore:
         self._mark_used(key)
         return found
 
-    def put(self, key: str, spectrum: Spectrum) -> None:
+    def put(self, key: str, value: Value) -> None:
         name = self._file(key)
-        if not spectrum.complete:
-            known = self.get(key)
-            if known is not None and known.complete:
+        if not is_complete(value):
+            known = self._find(key)
+            if known is not None and is_complete(known):
                 return
-        self._memory.put(key, spectrum)
+        self._memory.put(key, value)
         if key in self._foreign:
             return
-        data = codec.encode(key, spectrum)
+        data = codec.encode(key, value)
         try:
             self._make_room(len(data))
             self._write(name, data)

@@ -1,0 +1,79 @@
+"""States of layers through a session: from the cache where they are known, else computed together and kept."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..curvature import StateStep
+from ..errors import whole_number
+from ..layer_state import LayerState
+from .request import Request
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+def states(
+    session: "Session", snapshot: int | str = -1, *, split: str = "data", share_of: int = 0
+) -> Mapping[str | None, LayerState]:
+    """Gradient and parameters of every layer, and of the whole network (None), at ``snapshot``.
+
+    What is missing costs one gradient for all layers, and per layer a gradient and a product; with ``share_of``, the
+    number of eigenvectors on which the gradient is projected, these as well. Kept in the cache.
+
+    Raises:
+        UnsupportedError: for a functional other than the loss.
+        SnapshotError: the weights cannot be used.
+        NotFiniteError, NondeterministicError, LossError: with the cause.
+    """
+    for _ in stream_states(session, snapshot, split=split, share_of=share_of):
+        pass
+    return known_states(session, snapshot, split=split, share_of=share_of)
+
+
+def stream_states(
+    session: "Session", snapshot: int | str = -1, *, split: str = "data", share_of: int = 0
+) -> Iterator[StateStep]:
+    """Compute what :func:`states` lacks, one item per pass or product; closing it stops the work and keeps the rest."""
+    share_of = whole_number("share_of", share_of, least=0)
+    wanted = _requests(session, snapshot, split)
+    missing = [request for request in wanted if _known(session, request, share_of) is None]
+    if not missing:
+        return
+    answers, rows = session._answers, session.snapshots
+    here = rows[missing[0].snapshot]
+    requests = {request: answers.layer(request.layer) for request in missing}
+    of = {request.layer: request for request in missing}
+    steps = session._lane.states(requests, here, rows[0], share_of=share_of, seed=session._seed)
+    with closing(steps):
+        for step in steps:
+            if step.state is not None:
+                for count in {0, share_of}:  # whoever asks for no share may have the one that is known
+                    session._store.put(answers.keys.state(of[step.state.layer], share_of=count), step.state)
+            yield step
+
+
+def known_states(
+    session: "Session", snapshot: int | str = -1, *, split: str = "data", share_of: int = 0
+) -> Mapping[str | None, LayerState]:
+    """The states that are known already; never computes. Empty for a functional other than the loss."""
+    if not session._plain_loss or session.snapshots[snapshot].status != "ok":
+        return {}
+    found = {request.layer: _known(session, request, share_of) for request in _requests(session, snapshot, split)}
+    return {layer: state for layer, state in found.items() if state is not None}
+
+
+def _requests(session: "Session", snapshot: int | str, split: str) -> list[Request]:
+    """One per layer with a spectrum of its own, and one for the whole network."""
+    session._require_loss("States of layers")
+    names = [None, *(layer.name for layer in session.layers if layer.status == "ok")]
+    return [session._request(name, snapshot, split=split) for name in names]
+
+
+def _known(session: "Session", request: Request, share_of: int) -> LayerState | None:
+    found = session._store.state(session._answers.keys.state(request, share_of=share_of))
+    if found is None:
+        return None
+    # The same weights may lie under another label.
+    return replace(found, layer=request.layer, snapshot=request.snapshot, split=request.split)

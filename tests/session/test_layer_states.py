@@ -1,0 +1,121 @@
+"""States of layers through a session: computed once for all layers, kept on disk, read back without computing."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lhexplore as lh
+from lhexplore.errors import SettingError, UnsupportedError
+from lhexplore.session.layer_states import known_states, states, stream_states
+
+SAME = 1e-9  # float64 sums of a hundred examples in another order
+
+
+def gradients(model, state, x, y):
+    """Of the plain float64 loss, by name."""
+    tensors = {name: t.double().requires_grad_() for name, t in state.items()}
+    outputs = torch.func.functional_call(model.double(), tensors, (x.double(),))
+    found = torch.autograd.grad(nn.functional.cross_entropy(outputs, y), list(tensors.values()))
+    return {name: g.numpy() for name, g in zip(tensors, found, strict=True)}
+
+
+def test_gradients_of_all_layers_on_both_splits(session, model, snapshots, digits):
+    x, y = digits
+    for split, count in (("data", 120), ("held_out", 50)):
+        g = gradients(model, snapshots["step-10"], x[:count], y[:count])
+        found = states(session, "step-10", split=split)
+        assert list(found) == [None, "0", "2", "4"]
+        for name in ("0", "2", "4"):
+            want = math.hypot(np.linalg.norm(g[f"{name}.weight"]), np.linalg.norm(g[f"{name}.bias"]))
+            np.testing.assert_allclose(found[name].gradient_norm, want, rtol=SAME)
+            assert (found[name].snapshot, found[name].split, found[name].reason) == ("step-10", split, "")
+        np.testing.assert_allclose(
+            found[None].gradient_norm ** 2, sum(found[name].gradient_norm ** 2 for name in ("0", "2", "4")), rtol=SAME
+        )
+
+
+def test_rayleigh_and_share_agree_with_the_exact_spectrum(session):
+    found = states(session, "step-40", share_of=60)["2"]  # 54 parameters: all directions there are
+    spectrum = session.spectrum("2", "step-40")
+    assert spectrum.smallest <= found.gradient_rayleigh <= spectrum.largest
+    assert found.gradient_share == pytest.approx(1)
+    one = states(session, "step-40", share_of=1)["2"]
+    pairs = session.eigenvectors("2", 1, "step-40")
+    assert 0 <= one.gradient_share <= 1
+    assert one.share_of == 1
+    assert len(pairs.values) == 1
+    # gᵀHg/gᵀg = Σ λ_i share_i, and all but the first lie between the ends
+    low = one.gradient_share * pairs.values[0] + (1 - one.gradient_share) * spectrum.smallest
+    assert low <= found.gradient_rayleigh + 1e-9
+
+
+def test_parameters_moved_from_the_first_snapshot(session, snapshots):
+    assert states(session, "step-0")["0"].moved == 0
+    here, start = (
+        np.concatenate([snapshots[label][f"0.{part}"].double().numpy().ravel() for part in ("weight", "bias")])
+        for label in ("step-40", "step-0")
+    )
+    found = states(session, "step-40")["0"]
+    np.testing.assert_allclose(found.moved, np.linalg.norm(here - start) / np.linalg.norm(start), rtol=SAME)
+    np.testing.assert_allclose(found.norm, np.linalg.norm(here), rtol=SAME)
+
+
+def test_known_states_never_compute_and_outlive_the_session(session, model, loader, snapshots, tmp_path, monkeypatch):
+    assert known_states(session, "step-10") == {}
+    first = states(session, "step-10", share_of=2)
+    with lh.Session(model, loader, nn.CrossEntropyLoss(), snapshots=snapshots, cache=tmp_path / "cache") as again:
+        monkeypatch.setattr(again._lane, "states", None)
+        found = known_states(again, "step-10")
+        assert list(found) == list(first)
+        assert found["2"].gradient_share == first["2"].gradient_share  # what is known is more than what was asked
+        assert repr(found["0"]) == repr(first["0"])
+        assert list(stream_states(again, "step-10")) == []
+        assert known_states(again, "step-40") == {}
+        assert known_states(again, "step-10", share_of=3) == {}
+
+
+def test_another_first_snapshot_is_another_state(session, model, loader, snapshots, tmp_path):
+    moved = states(session, "step-40")["0"].moved
+    rest = {label: snapshots[label] for label in ("step-10", "step-40")}
+    with lh.Session(model, loader, nn.CrossEntropyLoss(), snapshots=rest, cache=tmp_path / "cache") as other:
+        assert known_states(other, "step-40") == {}
+        assert states(other, "step-40")["0"].moved < moved
+
+
+def test_a_first_snapshot_that_cannot_be_used(model, loader, snapshots):
+    bad = {"step-0": {"0.weight": torch.zeros(1)}, "step-40": snapshots["step-40"]}
+    with lh.Session(model, loader, nn.CrossEntropyLoss(), snapshots=bad, cache=False) as session:
+        found = states(session, "step-40")["0"]
+        assert math.isnan(found.moved)
+        assert "first snapshot" in found.reason
+        assert found.gradient_norm > 0
+        assert known_states(session, "step-0") == {}
+
+
+def test_stopping_keeps_what_is_complete(session):
+    steps = stream_states(session, "step-10")
+    for step in steps:
+        if step.state is not None and step.state.layer == "0":
+            break
+    steps.close()
+    assert set(known_states(session, "step-10")) == {None, "0"}
+    assert set(states(session, "step-10")) == {None, "0", "2", "4"}
+
+
+def test_states_are_those_of_the_loss(model, loader, snapshots):
+    with lh.Session(
+        model, loader, nn.CrossEntropyLoss(), snapshots=snapshots, functional="half_square", cache=False
+    ) as local:
+        with pytest.raises(UnsupportedError, match="functional='loss'"):
+            states(local)
+        assert known_states(local) == {}
+
+
+def test_what_makes_no_sense_is_refused(session):
+    with pytest.raises(SettingError, match="share_of"):
+        states(session, share_of=-1)
+    with pytest.raises(SettingError, match="split"):
+        states(session, split="test")
