@@ -50,8 +50,9 @@ class Calibration:
         s = self.settings
         return (
             f"h = {s.h:.3g} s.d.: designed for any alarm in {s.false_alarms:.1%} of healthy runs, by "
-            f"{self.simulations:,} runs simulated like {self.runs} reference runs of {self.points} points. A lasting shift of {s.shift:g} "
-            f"s.d. in one layer is found in {self.power:.0%} of runs, half of them within {self.delay:g} points."
+            f"{self.simulations:,} runs simulated like {self.runs} reference runs of {self.points} points. A lasting "
+            f"shift of {s.shift:g} s.d. in one layer is found in {self.power:.0%} of runs, half of them within "
+            f"{self.delay:g} points."
         )
 
 

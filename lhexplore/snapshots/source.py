@@ -172,7 +172,7 @@ class Snapshots(Sequence[Snapshot]):
 
     @property
     def recorded_traces(self) -> tuple[TracePoint, ...]:
-        """Traces measured while training, in the order of steps: with these snapshots and, in their folders, between."""
+        """Traces measured while training, by step: with these snapshots and, in their folders, between them."""
         folders = dict.fromkeys(row.path.parent for row in self._rows if row.path is not None)
         between = (point for folder in folders for point in traces_file.read(folder))
         return traces_file.in_order((*between, *(row.traces for row in self._rows if row.traces is not None)))
