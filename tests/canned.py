@@ -6,12 +6,13 @@ estimated (with a spread over probes), one is positive semi-definite by structur
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from lhexplore.diagnosis import Finding
 from lhexplore.errors import UnknownSnapshotError
 from lhexplore.spectrum import Spectrum, Step
 
@@ -126,11 +127,68 @@ def _estimate(layer: str | None, label: str, size: int, top: float, rng: np.rand
     )  # fmt: skip
 
 
+GAP = 1.3  # held-out eigenvalues over those of training
+
+
+def held_out(found: Spectrum) -> Spectrum:
+    """The same spectrum, all of it larger by one factor."""
+    return replace(
+        found,
+        nodes=GAP * found.nodes,
+        residuals=None if found.residuals is None else GAP * found.residuals,
+        trace=GAP * found.trace,
+        trace_stderr=GAP * found.trace_stderr,
+        zero_band=GAP * found.zero_band,
+        split="held_out",
+    )
+
+
+FROM, TO = 4, 6  # the snapshots at which something is found
+
+
+def finding(rule: str, level: Any, layer: str | None, k: int, *, end: str = "", **more: Any) -> Finding:
+    """What a rule says of a block; ``end`` places it at that end of its spectrum."""
+    label = f"step-{STEPS[k]:06d}"
+    values = {"title": f"{rule} speaks", "text": "The trace stays high.", "action": "Look at the labels."}
+    return Finding(
+        rule=rule, level=level, value=3.5, threshold=2.0, layer=layer, snapshot=label,
+        eigenvalue=getattr(spectrum(layer, k, label), end) if end else None, window=(label,),
+        evidence="Seen in small networks.", refute="Clean labels with the same trace.",
+        **{"heuristic": True, "record": "right in 9 of 10 cases", **values, **more},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CannedRun:
+    """What rules say of the canned run: two warnings and a note about conv1 for a while, one of the run, one attack."""
+
+    findings: tuple[Finding, ...] = (
+        finding("D2", "warning", "conv1", FROM, end="largest", weight=0.9),
+        finding("D7", "warning", "conv1", FROM, end="largest", weight=0.5),
+        finding("D1", "warning", None, 7, others=("conv2", "head"), weight=0.4),
+        finding("D6", "note", "conv1", FROM, end="smallest", weight=0.3),
+        finding("D4", "note", HOSTILE, 9, end="largest", title=f"{HOSTILE} sleeps", weight=0.1),
+        finding("D9", "info", "head", 0, heuristic=False, record=""),
+    )
+    silent: Mapping[str, str] = field(default_factory=lambda: {"D8": "The step size is not known."})
+    layers: tuple[str | None, ...] = ("conv1", "conv2", HOSTILE, "head")
+
+    def at(self, layer: str | None, snapshot: int | str = -1) -> tuple[Finding, ...]:
+        k = [f"step-{step:06d}" for step in STEPS].index(str(snapshot))
+        if layer == "conv1" and FROM <= k <= TO:
+            ends = {"D2": "largest", "D7": "largest", "D6": "smallest"}
+            return tuple(
+                finding(f.rule, f.level, layer, k, end=ends[f.rule]) for f in self.findings if f.layer == layer
+            )
+        about = [f for f in self.findings if f.snapshot == snapshot]
+        return tuple(f for f in about if layer == f.layer or (f.layer is None and layer in f.others))
+
+
 @dataclass
 class CannedSession:
     """Has the public face of a session; ``steps`` makes what is missing, one product every ``pause`` seconds."""
 
-    missing: set[tuple[str | None, int]] = field(default_factory=lambda: set(MISSING))
+    missing: set[Any] = field(default_factory=lambda: set(MISSING))
     layers: tuple[CannedLayer, ...] = LAYERS
     snapshots: CannedSnapshots = field(default_factory=snapshots)
     description: str = "ConvNet · 3,770 parameters · 512 examples · cross-entropy · eval · float64 · cpu"
@@ -138,24 +196,29 @@ class CannedSession:
     has_held_out: bool = False
     closed: bool = False
     pause: float = 0.0
-    asked: list[tuple[str | None, int]] = field(default_factory=list)
+    asked: list[Any] = field(default_factory=list)  # (layer, snapshot), and "held_out" where it was that
+    run: CannedRun | None = field(default_factory=CannedRun)
     attached: list[Any] = field(default_factory=list)
 
     def attach(self, work: Any) -> None:
         self.attached.append(work)
 
-    def cached(self, layer: str | None, snapshot: int | str = -1, **_: Any) -> Spectrum | None:
+    def cached(self, layer: str | None, snapshot: int | str = -1, *, split: str = "data", **_: Any) -> Spectrum | None:
         k = self.snapshots.index(snapshot)
-        return None if (layer, k) in self.missing else spectrum(layer, k, self.snapshots[k].label)
+        return None if _cell(layer, k, split) in self.missing else self._spectrum(layer, k, split)
 
-    def steps(self, layer: str | None, snapshot: int | str = -1, **_: Any) -> Iterator[Step]:
+    def _spectrum(self, layer: str | None, k: int, split: str) -> Spectrum:
+        found = spectrum(layer, k, self.snapshots[k].label)
+        return found if split == "data" else held_out(found)
+
+    def steps(self, layer: str | None, snapshot: int | str = -1, *, split: str = "data", **_: Any) -> Iterator[Step]:
         k = self.snapshots.index(snapshot)
-        self.asked.append((layer, k))
+        self.asked.append(_cell(layer, k, split))
         for done in range(1, 10):
             time.sleep(self.pause)
             yield Step(done, 10)
-        self.missing.discard((layer, k))
-        yield Step(10, 10, spectrum(layer, k, self.snapshots[k].label))
+        self.missing.discard(_cell(layer, k, split))
+        yield Step(10, 10, self._spectrum(layer, k, split))
 
     def stream_traces(self, snapshot: int | str = -1, **_: Any) -> Iterator[SimpleNamespace]:
         k = self.snapshots.index(snapshot)
@@ -173,6 +236,9 @@ class CannedSession:
 
     evaluate = losses
 
+    def findings(self, *, split: str = "data") -> CannedRun | None:
+        return self.run
+
     def known_diagnosis(self, layer: str | None, snapshot: int | str = -1) -> Any:
         from lhexplore.diagnosis import diagnose
 
@@ -186,3 +252,7 @@ class CannedSession:
     def _peers(self, layer: str | None, k: int) -> Sequence[Spectrum]:
         rows = (self.cached(row.name, k) for row in self.layers if row.status == "ok" and row.name != layer)
         return [] if layer is None else [s for s in rows if s is not None]
+
+
+def _cell(layer: str | None, k: int, split: str) -> Any:
+    return (layer, k) if split == "data" else (layer, k, split)

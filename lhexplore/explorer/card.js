@@ -54,6 +54,7 @@ async function render({ model, el }) {
         element("dd", "", table, value).title = meaning;
       }
     }
+    if (text.beside.length) facts.append(lhxFindings.beside(text.beside));
     if (text.method) element("p", "lhx-method", words, text.method);
     if (text.state === "known") findings(text, words);
     if (text.reasons.length) {
@@ -82,7 +83,7 @@ async function render({ model, el }) {
     if (opened === wanted) return;
     opened = wanted;
     measure();
-    for (const why of card.querySelectorAll(".lhx-why")) why.open = opened;
+    for (const why of card.querySelectorAll(".lhx-why, .lhx-evidence")) why.open = opened;
   };
 
   const findings = (text, words) => {
@@ -90,15 +91,10 @@ async function render({ model, el }) {
     if (text.message) element("p", "lhx-card-message", words, text.message);
     if (!text.findings.length) return;
     const list = element("ul", "lhx-findings", words);
-    for (const finding of text.findings) {
-      const item = element("li", "lhx-finding", list);
-      item.dataset.level = finding.level;
-      const head = element("div", "lhx-finding-head", item);
-      element("span", "lhx-level", head, finding.level);
-      element("strong", "", head, finding.title);
-      element("p", "", item, finding.text);
-      if (finding.action) element("p", "lhx-action", item, `\u2192 ${finding.action}`);
-      if (finding.heuristic) element("p", "lhx-heuristic", item, "A rule of thumb, not a published criterion.");
+    list.append(...text.findings.map((finding) => lhxFindings.item(finding)));
+    for (const why of list.querySelectorAll(".lhx-evidence")) {
+      why.open = opened;
+      why.addEventListener("toggle", () => open(why.open));
     }
   };
 

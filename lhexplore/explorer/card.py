@@ -6,10 +6,11 @@ from typing import Any
 
 import traitlets as t
 
-from ..diagnosis import Diagnosis, Hesd
+from ..diagnosis import Diagnosis, Finding, Hesd
 from ..diagnosis.number_texts import short
 from ..spectrum import Spectrum, Step
 from .framed import Framed, script
+from .located import finding_text
 from .protocols import TraceLike
 from .sentences import end_words, interval_words, trace_words
 
@@ -19,7 +20,7 @@ Text = dict[str, Any]  # what card.js shows of one snapshot; only text, never ma
 class Card(Framed):
     """Shows one text per snapshot; ``frame`` says which."""
 
-    _esm = script("card.js")
+    _esm = script("findings.js", "card.js")
     texts = t.Unicode("[]", help="JSON text: one card per snapshot.").tag(sync=True)
 
     def show(self, cards: Sequence[Text]) -> None:
@@ -27,12 +28,9 @@ class Card(Framed):
         self.texts = json.dumps(list(cards), ensure_ascii=False)
 
 
-def known_card(title: str, spectrum: Spectrum, diagnosis: Diagnosis) -> Text:
-    """The card of a complete spectrum."""
-    found = [
-        {"level": f.level, "title": f.title, "text": f.text, "action": f.action, "heuristic": f.heuristic}
-        for f in diagnosis.findings
-    ]
+def known_card(title: str, spectrum: Spectrum, diagnosis: Diagnosis, findings: Sequence[Finding] | None = None) -> Text:
+    """The card of a complete spectrum; ``findings`` are what the whole run shows here, in place of the diagnosis'."""
+    found = [finding_text(f) for f in (diagnosis.findings if findings is None else findings)]
     return {
         "state": "known",
         "title": title,
@@ -41,8 +39,21 @@ def known_card(title: str, spectrum: Spectrum, diagnosis: Diagnosis) -> Text:
         "method": method_sentence(spectrum),
         "reasons": list(diagnosis.hesd.reasons),
         "findings": found,
+        "beside": [],
         "message": "" if found else "Nothing unusual was found.",
     }
+
+
+def beside(spectrum: Spectrum, hesd: Hesd, held_out: Spectrum | None, held_hesd: Hesd | None) -> list[list[str]]:
+    """Rows of a small table: name, on training data, on held-out data, and their ratio; one row of words if unknown."""
+    if held_out is None or held_hesd is None:
+        return [["Held-out data: not computed yet."]]
+    pairs = [
+        ("λmax", spectrum.largest, held_out.largest),
+        ("trace", spectrum.trace, held_out.trace),
+        ("C_t", hesd.ct, held_hesd.ct),
+    ]
+    return [[name, short(own), short(other), short(other / own) if own else "–"] for name, own, other in pairs]
 
 
 def preliminary_card(
@@ -110,4 +121,5 @@ def method_sentence(spectrum: Spectrum) -> str:
 
 
 def _empty(title: str) -> Text:
-    return {"title": title, "badge": None, "numbers": [], "method": "", "reasons": [], "findings": [], "message": ""}
+    lists: Text = {name: [] for name in ("numbers", "beside", "reasons", "findings")}
+    return {"title": title, "badge": None, "method": "", "message": "", **lists}

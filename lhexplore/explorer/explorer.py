@@ -9,10 +9,11 @@ Classes of the page's elements, for style sheets and tests: ``lhx-explorer`` aro
 ``aria-label`` says what it shows, and an ``lhx-legend``); ``lhx-player`` with the buttons ``lhx-prev``, ``lhx-play``,
 ``lhx-next`` and the label ``lhx-place``; ``lhx-slider``; ``lhx-layers`` (list box) with one ``lhx-layer`` per row, in
 it ``lhx-layer-name``, ``lhx-layer-size``, ``lhx-layer-fill``, ``lhx-layer-number``, ``lhx-layer-mark``; ``lhx-view``,
-``lhx-scale``, ``lhx-metric`` (dropdowns); ``lhx-card`` with one ``lhx-page`` per snapshot (``lhx-current`` is on
-show), in it ``lhx-badge`` (``data-kind`` is the colour), ``lhx-numbers``, ``lhx-method``, ``lhx-findings``;
-``lhx-progress``, ``lhx-progress-text``, ``lhx-status``, ``lhx-problem``; ``lhx-compute`` and ``lhx-stop`` (buttons);
-``lhx-code``.
+``lhx-scale``, ``lhx-metric`` and, where there is held-out data, ``lhx-split`` (dropdowns); ``lhx-card`` with one
+``lhx-page`` per snapshot (``lhx-current`` is on show), in it ``lhx-badge`` (``data-kind`` is the colour),
+``lhx-numbers``, ``lhx-beside``, ``lhx-method``, ``lhx-findings`` with one ``lhx-finding`` each; ``lhx-run`` (findings
+of the run) with ``lhx-go`` (buttons that lead there) and ``lhx-silent``; ``lhx-progress``, ``lhx-progress-text``,
+``lhx-status``, ``lhx-problem``; ``lhx-compute`` and ``lhx-stop`` (buttons); ``lhx-code``.
 """
 
 import threading
@@ -36,12 +37,13 @@ from .painter import Painter
 from .parts import Parts
 from .places import place
 from .rerun import close_earlier_of_this_cell
-from .screen import EVERYTHING, Screen, problem_words, status_words
+from .screen import AT_ONCE, Screen, problem_words, status_words
 from .spectrum_figure import KINDS
-from .state import Request, Selection, entries_of, find_entry, find_snapshot, shown
+from .state import SPLITS, Request, Selection, entries_of, find_entry, find_snapshot, shown
 from .weak import weakly
 
 METRIC = "lambda_max"
+SPLIT_WORDS = {"data": "training", "held_out": "held-out", "both": "both"}
 FIRST_LOOK = 0.3  # seconds the constructor may spend on reading what is cached
 
 
@@ -61,6 +63,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         view: "histogram" or "density".
         scale: "symlog" or "linear", of the eigenvalue axis.
         metric: what the bars of the layer list and the map show; one of ``lhexplore.diagnosis.METRICS``.
+        split: "data" (of training), "held_out", or "both": held-out spectra as outlines over those of training.
         layers: which layers to show and compute; all usable ones if left out.
 
     Raises:
@@ -76,6 +79,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
     view = t.Unicode(KINDS[0], help='"histogram" or "density".')
     scale = t.Unicode(SCALES[0], help='"symlog" or "linear".')
     metric = t.Unicode(METRIC, help="Metric of the layer list and of the map.")
+    split = t.Unicode(SPLITS[0], help='Which data: "data", "held_out" or "both".')
 
     def __init__(
         self,
@@ -86,13 +90,14 @@ class Explorer(w.VBox):  # type: ignore[misc]
         view: str = "histogram",
         scale: str = "symlog",
         metric: str = METRIC,
+        split: str = SPLITS[0],
         layers: Any = None,
         **unknown: Any,
     ) -> None:
         if unknown:
             raise TypeError(
                 f"Explorer has no {', '.join(map(repr, sorted(unknown)))}; "
-                "it has layer, snapshot, view, scale, metric and layers."
+                "it has layer, snapshot, view, scale, metric, split and layers."
             )
         if session.closed:
             raise ClosedError("This session was closed. Make a new Session: cached results are found again.")
@@ -102,12 +107,12 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self._places = tuple(place(row) for row in session.snapshots)
         self._notes = threading.Lock()  # around what is stale; held for moments only
         self._drawing = threading.RLock()  # several widgets change together
-        self._stale = set(EVERYTHING)
+        self._stale = set(AT_ONCE)
         super().__init__()
         try:
             self.layers = [entry.name for entry in self._entries if entry.usable] if layers is None else layers
             self.layer = self._first() if layer is None else layer
-            self.snapshot, self.view, self.scale, self.metric = snapshot, view, scale, metric
+            self.snapshot, self.view, self.scale, self.metric, self.split = snapshot, view, scale, metric, split
         except Exception:
             self._unregister()
             raise
@@ -118,7 +123,9 @@ class Explorer(w.VBox):  # type: ignore[misc]
             views={name: name for name in KINDS},
             scales={name: name for name in SCALES},
             metrics={name: metric_name(metric) for name, metric in METRICS.items()},
+            splits=SPLIT_WORDS if session.has_held_out else {SPLITS[0]: SPLIT_WORDS[SPLITS[0]]},
             on_heat=weakly(self._on_heat),
+            on_go=weakly(self._on_go),
         )
         self._computing = Computing(session, look=self._look, changed=weakly(self._changed))
         self._screen = Screen(session, self._parts, self._computing)
@@ -130,6 +137,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self.children = self._parts.arrange()
         close_earlier_of_this_cell(self)
         self._computing.wish()
+        self._changed("findings")  # drawn soon, and not here: all that is cached is read for it
 
     # ---- what is on screen, for code
 
@@ -142,6 +150,12 @@ class Explorer(w.VBox):  # type: ignore[misc]
     def spectrum(self) -> Spectrum | None:
         """What the spectrum view shows now; preliminary while ``complete`` is False, None while nothing is known."""
         return self._computing.known.best(self._look().cell)
+
+    @property
+    def held_out(self) -> Spectrum | None:
+        """The same block and snapshot on held-out data; None while it is unknown or not shown."""
+        wanted = [cell for cell in self._look().cells if cell.split == "held_out"]
+        return self._computing.known.best(wanted[0]) if wanted else None
 
     @property
     def diagnosis(self) -> Diagnosis | None:
@@ -220,7 +234,8 @@ class Explorer(w.VBox):  # type: ignore[misc]
         looking = self._look()
         return (
             f"Explorer({len(looking.rows)} layers × {len(self._labels)} snapshots; {self.layer!r} at "
-            f"{self._labels[self.snapshot]!r}, view={self.view!r}, scale={self.scale!r}, metric={self.metric!r})"
+            f"{self._labels[self.snapshot]!r}, view={self.view!r}, scale={self.scale!r}, metric={self.metric!r}"
+            + (f", split={self.split!r})" if self.split != SPLITS[0] else ")")
         )
 
     def _repr_mimebundle_(self, **keywords: Any) -> Any:
@@ -254,12 +269,23 @@ class Explorer(w.VBox):  # type: ignore[misc]
             raise SettingError(f"{name} cannot be {value!r}. {suggest(value, allowed)}")
         return str(value)
 
+    @t.validate("split")
+    def _valid_split(self, proposal: Any) -> str:
+        value = proposal["value"]
+        if value not in SPLITS:
+            raise SettingError(f"split cannot be {value!r}. {suggest(value, SPLITS)}")
+        if value != SPLITS[0] and not self._session.has_held_out:
+            raise SettingError(
+                f"split cannot be {value!r}: this session has no held-out data. Give Session(..., held_out=loader)."
+            )
+        return str(value)
+
     # ---- wires: what a person does only records a wish
 
     def _look(self) -> Selection:
         return Selection(
             self._entries, self._labels, self._places, self.layers, self.layer, self.snapshot,
-            view=self.view, scale=self.scale, metric=self.metric,
+            view=self.view, scale=self.scale, metric=self.metric, split=self.split,
         )  # fmt: skip
 
     def _first(self) -> str:
@@ -273,12 +299,14 @@ class Explorer(w.VBox):  # type: ignore[misc]
         parts.player.describe(self._places)
         self._list_layers()
         controls = {"snapshot": parts.slider, "view": parts.view, "scale": parts.scale, "metric": parts.metric}
+        controls |= {"split": parts.split} if self._session.has_held_out else {}
         self._ties = [t.link((self, name), (widget, "value")) for name, widget in controls.items()]
         parts.layers.observe(weakly(self._on_row), "selected")
         parts.stop.on_click(weakly(self._on_stop))
         parts.compute.on_click(weakly(self._on_compute))
         self.observe(weakly(self._on_selection), ["layer", "snapshot", "layers"])
         self.observe(weakly(self._on_look), ["view", "scale", "metric"])
+        self.observe(weakly(self._on_split), ["split"])
 
     def _list_layers(self) -> None:
         rows = self._look().shown
@@ -298,6 +326,10 @@ class Explorer(w.VBox):  # type: ignore[misc]
     def _on_look(self, change: Any) -> None:
         self._changed("map" if change["name"] == "metric" else "layer", hurry=True)
 
+    def _on_split(self, _change: Any) -> None:
+        self._changed("layer", "map", "findings", hurry=True)
+        self._computing.wish()
+
     def _on_row(self, change: Any) -> None:
         rows = self._look().shown
         if 0 <= change["new"] < len(rows) and rows[change["new"]].usable:
@@ -308,6 +340,11 @@ class Explorer(w.VBox):  # type: ignore[misc]
         rows = self._screen.map_rows
         if 0 <= row < len(rows):
             self.layer, self.snapshot = rows[row].name, column
+
+    def _on_go(self, layer: str, snapshot: int) -> None:
+        self.snapshot = snapshot
+        if layer in self.layers:
+            self.layer = layer
 
     def _on_stop(self, _button: Any) -> None:
         self.stop()
@@ -333,3 +370,5 @@ class Explorer(w.VBox):  # type: ignore[misc]
             except Exception as failure:  # noqa: BLE001  belongs on the screen too
                 self._computing.trouble = f"The screen could not be brought up to date. {words(failure)}"
                 self._screen.paint_status(self._look())
+            if self._computing.unjudged and not self._computing.closed:
+                self._changed("findings")  # what came in is judged when the time has come

@@ -201,13 +201,14 @@ class _ColourScale:
 def _draw_marks(plot: figure, found: Sequence[Sequence[Sequence[Finding]]], prefix: str) -> tuple[str, ...]:
     """A triangle where something is warned of, a circle where something is noted; returns which levels there are."""
     marks = [(c, r, level) for r, row in enumerate(found) for c, each in enumerate(row) if (level := worst(each))]
-    columns: dict[str, Any] = {"x": [m[0] for m in marks], "y": [m[1] for m in marks], "marker": [SHAPES[m[2]] for m in marks]}
+    xs, ys, levels = zip(*marks, strict=True) if marks else ((), (), ())
+    columns: dict[str, Any] = {"x": xs, "y": ys, "marker": [SHAPES[level] for level in levels]}
     source = ColumnDataSource(columns, name=f"{prefix}heat-marks")
     columns_shown = max((len(row) for row in found), default=1)
     size = min(9.0, max(5.0, 0.6 * NARROW / max(columns_shown, 1)))
     glyphs = plot.scatter("x", "y", source=source, marker="marker", size=size, line_width=1)
     themed(glyphs.glyph, fill_color="marker", line_color="halo")
-    return tuple({level: None for *_, level in marks})
+    return tuple(dict.fromkeys(levels))
 
 
 def _found_words(found: Sequence[Sequence[Finding]], names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Findings where they belong: at an eigenvalue, in a cell of the map, at a step, and as a list that leads there."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,49 +16,42 @@ MARKED = LEVELS[:2]  # warnings and notes stand in the map; what is only informa
 SHAPES: Mapping[str, Shape] = {"warning": "triangle", "note": "circle", "info": "diamond"}  # told apart without colour
 LONGEST = 90  # characters of one finding in a hover box
 MOST = 4  # findings named in one hover box
+NAMED = 3  # blocks of a finding that are called by name
 
 Text = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Located:
-    """The findings of a run by place; the weightiest come first everywhere."""
+    """The findings of a run by place, in the order of the run: what is more urgent, then what weighs more."""
 
-    findings: tuple[Finding, ...] = ()
-    silent: Mapping[str, str] = field(default_factory=dict)  # rule -> why it could not judge
+    run: Judged | None = None  # None: not judged yet
 
-    @classmethod
-    def of(cls, run: Judged | None) -> "Located":
-        """Sort what the session said; nothing where it said nothing yet."""
-        return cls() if run is None else cls(weightiest(run.findings), dict(run.silent))
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What is found in the run, each where it begins."""
+        return () if self.run is None else self.run.findings
 
-    def at(self, layer: str | None, label: str) -> tuple[Finding, ...]:
-        """The findings about one block (None: the whole network) at one snapshot."""
-        return tuple(self._places.get((layer, label), ()))
+    @property
+    def silent(self) -> list[list[str]]:
+        """Pairs of a rule that could not judge, and why."""
+        return [] if self.run is None else [[rule, why] for rule, why in self.run.silent.items()]
+
+    def at(self, layer: str | None, label: str) -> Sequence[Finding]:
+        """What holds of one block (None: the whole network) at one snapshot; nothing where it was not judged."""
+        if self.run is None or layer not in self.run.layers:
+            return ()
+        if (layer, label) not in self._cells:
+            self._cells[layer, label] = self.run.at(layer, label)
+        return self._cells[layer, label]
 
     def during(self, label: str) -> tuple[Finding, ...]:
-        """What the time axis marks at a snapshot: warnings wherever they are, notes about the network as a whole."""
-        return tuple(f for f in self._during.get(label, ()) if f.level == "warning" or f.layer is None)
+        """The warnings and notes of the run that begin at a snapshot."""
+        return tuple(f for f in self.findings if f.snapshot == label and f.level in MARKED)
 
     @cached_property
-    def _places(self) -> Mapping[tuple[str | None, str], Sequence[Finding]]:
-        places: dict[tuple[str | None, str], list[Finding]] = {}
-        for finding in self.findings:
-            places.setdefault((finding.layer, finding.snapshot), []).append(finding)
-        return places
-
-    @cached_property
-    def _during(self) -> Mapping[str, Sequence[Finding]]:
-        during: dict[str, list[Finding]] = {}
-        for finding in self.findings:
-            if finding.level in MARKED:
-                during.setdefault(finding.snapshot, []).append(finding)
-        return during
-
-
-def weightiest(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """In the order to read them: by weight, then by level."""
-    return tuple(sorted(findings, key=lambda f: (-f.weight, LEVELS.index(f.level))))
+    def _cells(self) -> dict[tuple[str | None, str], Sequence[Finding]]:
+        return {}  # the map and the card ask for the same
 
 
 def worst(findings: Sequence[Finding]) -> str:
@@ -79,7 +72,7 @@ def limit_of(finding: Finding) -> str:
 
 def hover_words(findings: Sequence[Finding], names: Mapping[str | None, str] | None = None) -> str:
     """Some findings in one line for a hover box; with ``names`` of blocks, each says where it is."""
-    texts = [name_of(f) + (f" ({plain(names.get(f.layer, f.layer))})" if names else "") for f in findings[:MOST]]
+    texts = [name_of(f) + (f" ({where_words(f, names)})" if names else "") for f in findings[:MOST]]
     more = [f"and {len(findings) - MOST} more"] if len(findings) > MOST else []
     return "; ".join([*texts, *more])
 
@@ -95,43 +88,32 @@ def finding_text(finding: Finding) -> Text:
     return {**{key: getattr(finding, key) for key in keys}, "limit": limit_of(finding)}
 
 
+def blocks_of(finding: Finding, names: Mapping[str | None, str]) -> list[str]:
+    """The blocks a finding of the run is about, by the names on show, as far as they are on show."""
+    about = finding.others if finding.layer is None and finding.others else (finding.layer,)
+    return [names[block] for block in about if block in names]
+
+
+def where_words(finding: Finding, names: Mapping[str | None, str]) -> str:
+    """Say which blocks a finding is about: few by name, many by number."""
+    blocks = blocks_of(finding, names)
+    if len(blocks) > NAMED:
+        return f"{len(blocks)} layers"
+    return ", ".join(plain(block) for block in blocks) or "layers not shown"
+
+
 def run_texts(
     located: Located, names: Mapping[str | None, str], labels: Sequence[str], places: Sequence[str]
 ) -> list[Text]:
-    """One entry for everything a rule says of a block: its weightiest finding, where to look, and where else it holds.
+    """Entries of the list of the run: what each finding says, of which blocks, from which snapshot on.
 
-    ``names`` by block are what is shown of it; findings about blocks and snapshots that are not shown are left out.
+    ``names`` are the blocks on show, by what the session calls them. ``layer`` is where a click leads to.
     """
     index = {label: k for k, label in enumerate(labels)}
-    groups: dict[tuple[str, str | None], list[Finding]] = {}
-    for finding in located.findings:
-        if finding.layer in names and finding.snapshot in index:
-            groups.setdefault((finding.rule, finding.layer), []).append(finding)
     texts = []
-    for found in groups.values():
-        first = found[0]
-        k = index[first.snapshot]
-        others = sorted({index[f.snapshot] for f in found} - {k})
-        texts.append(
-            {
-                **finding_text(first),
-                "layer": names[first.layer],
-                "frame": k,
-                "place": places[k],
-                "also": _also([places[i] for i in others]),
-            }
-        )
+    for finding in located.findings:
+        k, blocks = index.get(finding.snapshot), blocks_of(finding, names)
+        if k is not None and blocks:
+            place = f"{where_words(finding, names)} at {places[k]}"
+            texts.append({**finding_text(finding), "layer": blocks[0], "frame": k, "place": place})
     return texts
-
-
-def silent_texts(located: Located) -> list[list[str]]:
-    """Pairs of a rule that could not judge, and why."""
-    return [[rule, why] for rule, why in located.silent.items()]
-
-
-def _also(places: Sequence[str]) -> str:
-    if not places:
-        return ""
-    if len(places) <= 2:
-        return f"also at {' and '.join(places)}"
-    return f"also at {len(places)} other snapshots, {places[0]} to {places[-1]}"

@@ -7,6 +7,7 @@ from typing import Any
 import ipywidgets as w
 
 from .card import Card
+from .findings_list import FindingsList
 from .layer_list import LayerList
 from .pane import BokehPane
 from .player import Player
@@ -25,6 +26,7 @@ class Parts:
     layers: LayerList
     view: w.Dropdown
     scale: w.Dropdown
+    split: w.Dropdown
     spectrum: BokehPane
     spectrum_words: Words
     metric: w.Dropdown
@@ -35,6 +37,7 @@ class Parts:
     stop: w.Button
     status: Status
     code: Words
+    findings: FindingsList
     boxes: list[w.Box] = field(default_factory=list)
 
     @classmethod
@@ -46,7 +49,9 @@ class Parts:
         views: Mapping[str, str],
         scales: Mapping[str, str],
         metrics: Mapping[str, str],
+        splits: Mapping[str, str],
         on_heat: Callable[[int], None],
+        on_go: Callable[[str, int], None],
     ) -> "Parts":
         """Make all widgets for ``count`` snapshots, showing ``frame``; options come with what they are called."""
         clock = w.IntSlider(frame, 0, max(count - 1, 0), readout=False, disabled=count < 2)
@@ -58,6 +63,7 @@ class Parts:
             layers=LayerList(clock=clock),
             view=_dropdown("View", views),
             scale=_dropdown("Scale", scales),
+            split=_dropdown("Data", splits),
             spectrum=BokehPane(name="Spectrum", clock=clock),
             spectrum_words=Words(clock=clock),
             card=Card(clock=clock),
@@ -68,6 +74,7 @@ class Parts:
             metric=_dropdown("Metric", metrics),
             heat=BokehPane(name="Layers over training", clock=clock, picks="heat-cells", on_pick=on_heat),
             heat_words=Words(clock=clock),
+            findings=FindingsList(on_go=on_go),
         )
         for item in fields(parts):
             if isinstance(getattr(parts, item.name), w.DOMWidget):
@@ -78,7 +85,8 @@ class Parts:
         """Put the parts into rows."""
         scrub = self._box(w.VBox, "lhx-scrub", self.slider, self.player)
         left = self._box(w.VBox, "lhx-left", self.layers)
-        looks = self._box(w.HBox, "lhx-caption", self.view, self.scale)
+        split = [self.split] if len(self.split.options) > 1 else []
+        looks = self._box(w.HBox, "lhx-caption", self.view, self.scale, *split)
         metric = self._box(w.HBox, "lhx-caption", self.metric)
         middle = self._box(
             w.VBox, "lhx-middle", looks, self.spectrum, self.spectrum_words, metric, self.heat, self.heat_words
@@ -86,7 +94,7 @@ class Parts:
         right = self._box(w.VBox, "lhx-right", self.card)
         main = self._box(w.HBox, "lhx-main", left, middle, right)
         doing = self._box(w.HBox, "lhx-doing", self.compute, self.stop, self.status)
-        return [self.heading, self.loss, scrub, main, doing, self.code]
+        return [self.heading, self.loss, scrub, main, doing, self.code, self.findings]
 
     def close(self) -> None:
         """Close every widget, with its layout and style: ipywidgets remembers all of them otherwise."""
@@ -128,5 +136,6 @@ _CLASSES = {
     "compute": "lhx-compute",
     "view": "lhx-view",
     "scale": "lhx-scale",
+    "split": "lhx-split",
     "metric": "lhx-metric",
 }

@@ -59,9 +59,12 @@ class TracesLike(Protocol):
 
 
 class Judged(Protocol):
-    """What the rules found in a whole run, and why some of them could not judge."""
+    """What the rules found in a whole run: where each finding begins, what holds in a cell, who could not judge."""
 
     @property
     def findings(self) -> Sequence[Finding]: ...
     @property
     def silent(self) -> Mapping[str, str]: ...
+    @property
+    def layers(self) -> Sequence[str | None]: ...
+    def at(self, layer: str | None, snapshot: int | str = -1) -> Sequence[Finding]: ...

@@ -1,23 +1,27 @@
 """Puts what is known into the widgets; the only place that draws."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..diagnosis import METRICS
-from .card import Text, failed_card, known_card, missing_card, preliminary_card
+from ..diagnosis import METRICS, Finding
+from .card import Text, beside, failed_card, known_card, missing_card, preliminary_card
 from .computing import Computing
 from .escape import plain
 from .figures import heat_map, loss_plot, spectrum_plot
 from .heat_figure import metric_name
 from .known import words
+from .located import Located, run_texts
 from .parts import Parts
 from .places import axis_words, snapshot_ticks, step_words
 from .sentences import early_trace
 from .state import Cell, Entry, Selection, requests
 from .status import pace_words
 
-EVERYTHING = frozenset({"layer", "map", "loss"})
+EVERYTHING = frozenset({"layer", "map", "loss", "findings"})
+AT_ONCE = EVERYTHING - {"findings"}  # what is drawn before the whole run was judged
+HELD_OUT = ", held-out data"  # said of a place where not training data is shown
 NOWHERE = -1000  # row of the map's marker, far outside, while none of its layers is looked at
 LONG = 1000  # characters of a message on screen
 
@@ -30,11 +34,16 @@ class Screen:
         self._shots = list(session.snapshots)
         self._steps = [step_words(row) for row in self._shots]
         self.map_rows: tuple[Entry, ...] = ()  # as drawn last
+        self._located = Located()
 
     def paint(self, looking: Selection, stale: set[str]) -> None:
-        """Draw again what is in ``stale``, and the progress."""
+        """Draw again what is in ``stale``, and the progress. Findings are drawn everywhere at once."""
+        if "findings" in stale and self._computing.judge():
+            stale = set(AT_ONCE)
+            self._located = Located(self._computing.run)
+            self._paint_findings(looking)
         if "loss" in stale:
-            self._paint_loss()
+            self._paint_loss(looking)
         if "layer" in stale:
             self._paint_layer(looking)
         if "map" in stale:
@@ -55,9 +64,17 @@ class Screen:
         parts.stop.disabled = not computing.busy
         parts.compute.disabled = computing.closed or working or done == total
 
-    def _paint_loss(self) -> None:
+    def _paint_findings(self, looking: Selection) -> None:
+        rows = run_texts(self._located, _names(looking), looking.labels, self._steps)
+        data = " on held-out data" if looking.main == "held_out" else ""
+        said = f"{len(rows)} in what is known{data}, weightiest first. Click one to go there."
+        words = said if rows else f"Nothing unusual was found in what is known{data}."
+        self._parts.findings.show(rows, self._located.silent, words)
+
+    def _paint_loss(self, looking: Selection) -> None:
         losses = [self._session.losses(k) for k in range(len(self._shots))]
-        plot = loss_plot(self._shots, losses)
+        found = [self._located.during(label) for label in looking.labels]
+        plot = loss_plot(self._shots, losses, findings=found, names=_names(looking))
         kind = plot.legend, type(getattr(plot.root, "y_scale", None))  # another curve or scale is another figure
         self._parts.loss.show(plot, kind=kind)
 
@@ -67,18 +84,28 @@ class Screen:
         spectra = [self._known.best(cell) for cell in cells]
         kind: Any = looking.view
         scale: Any = looking.scale
-        plot = spectrum_plot(spectra, self._steps, layer=looking.layer, kind=kind, scale=scale)
-        parts.spectrum.show(plot, kind=(kind, scale))
+        both = looking.split == "both"
+        held_out = [self._known.best(cell._replace(split="held_out")) for cell in cells] if both else None
+        labels = [step + (HELD_OUT if looking.main == "held_out" else "") for step in self._steps]
+        found = [self._findings(cell, looking) for cell in cells]
+        plot = spectrum_plot(
+            spectra, labels, layer=looking.layer, held_out=held_out, findings=found, kind=kind, scale=scale
+        )
+        parts.spectrum.show(plot, kind=(kind, scale, both))
         parts.spectrum_words.say(plot.sentences)
         parts.card.show([self._card(cell, looking) for cell in cells])
-        parts.code.say([str(request) for request in requests(looking.key(looking.layer), looking.labels)])
+        calls = requests(looking.key(looking.layer), looking.labels, looking.split)
+        parts.code.say([str(request) for request in calls])
 
     def _card(self, cell: Cell, looking: Selection) -> Text:
-        title = f"{plain(cell.layer)} · {looking.places[cell.snapshot]}"
+        held_out = " · held-out data" if cell.split == "held_out" else ""
+        title = f"{plain(cell.layer)} · {looking.places[cell.snapshot]}{held_out}"
         found, diagnosis = self._known.spectrum(cell), self._computing.diagnosis(cell)
         failure, step = self._known.failure(cell), self._known.step(cell)
         if found is not None and diagnosis is not None:
-            return known_card(title, found, diagnosis)
+            judged = self._computing.run is not None
+            card = known_card(title, found, diagnosis, self._findings(cell, looking) if judged else None)
+            return {**card, "beside": self._beside(cell, looking)}
         if failure is not None:
             return failed_card(title, plain(words(failure), longest=LONG))
         if step is not None:
@@ -86,6 +113,18 @@ class Screen:
             return preliminary_card(title, step, self._computing.hesd(cell), self._known.trace(cell), stopped=stopped)
         waiting = self._computing.sweeping and not self._computing.closed
         return missing_card(title, self._known.trace(cell), waiting=waiting)
+
+    def _beside(self, cell: Cell, looking: Selection) -> list[list[str]]:
+        """The numbers of both kinds of data, where both are shown."""
+        own, other = self._known.spectrum(cell), cell._replace(split="held_out")
+        hesd = self._computing.hesd(cell)
+        if looking.split != "both" or own is None or hesd is None:
+            return []
+        found = self._known.spectrum(other)
+        return beside(own, hesd, found, None if found is None else self._computing.hesd(other))
+
+    def _findings(self, cell: Cell, looking: Selection) -> Sequence[Finding]:
+        return self._located.at(looking.key(cell.layer), looking.labels[cell.snapshot])
 
     def _paint_map(self, looking: Selection) -> None:
         parts, metric, count = self._parts, METRICS[looking.metric], len(looking.labels)
@@ -104,7 +143,10 @@ class Screen:
         values = table[[looking.shown.index(entry) for entry in self.map_rows]]
         here = names.index(looking.layer) if looking.layer in names else NOWHERE
         ticks, label = snapshot_ticks(self._shots), axis_words(self._shots)
-        plot = heat_map(values, names, self._steps, metric=metric, layer=here, ticks=ticks, x_label=label)
+        found = [[self._findings(cell, looking) for cell in cells[looking.shown.index(e)]] for e in self.map_rows]
+        plot = heat_map(
+            values, names, self._steps, metric=metric, layer=here, findings=found, ticks=ticks, x_label=label
+        )
         colours = str([model.tags for model in plot.root.select({"name": "heat-colours"})])
         parts.heat.show(plot, kind=(looking.metric, *names, colours))
         parts.heat_words.say(plot.sentences)
@@ -134,6 +176,11 @@ class Screen:
         left = pace.left(computing.missing()) if computing.busy else float("nan")
         computed = pace.done if computing.busy else 0.0
         return pace_words(done + failed, total, seconds=pace.seconds, computed=computed, left=left, where=where)
+
+
+def _names(looking: Selection) -> dict[str | None, str]:
+    """What the blocks are called that may be looked at, by what the session calls them."""
+    return {entry.key: entry.name for entry in looking.shown if entry.usable}
 
 
 def status_words(computing: Computing) -> str:
