@@ -24,8 +24,8 @@ _WORDINGS = {
     ),
     "memorisation, alarm": Wording(
         "Memorised labels: watch",
-        "The training data are fitted, and the trace monitor has been alarmed: the trace is higher than its reference "
-        "snapshots let expect.",
+        "The training data are fitted, and the trace monitor has been alarmed since step {step:,}: the trace is higher "
+        "than its reference lets expect.",
         "Look for wrong labels, and at the held-out loss since the alarm.",
         "A cumulative sum of standardised log-traces; its use against memorised labels is reported in the literature, "
         "its calibration is lhexplore's",

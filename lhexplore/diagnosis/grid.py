@@ -23,8 +23,8 @@ Mask = Bool[ndarray, "layers snapshots"]
 class Grid:
     """What rules ask a course for, formed when asked for and kept. The last row is the whole network, or the run."""
 
-    def __init__(self, course: Course, limits: Thresholds, alarms: Mapping[str | None, str]) -> None:
-        """``alarms``: by layer, the label of the snapshot from which on a trace monitor has been alarmed."""
+    def __init__(self, course: Course, limits: Thresholds, alarms: Mapping[str, int]) -> None:
+        """``alarms``: by layer, the optimiser step of a trace monitor's first alarm."""
         self.course, self.limits, self.alarms = course, limits, alarms
         self.labels = course.snapshots
         self.layers: tuple[str | None, ...] = (*(name for name in course.layers if name is not None), None)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from .grid import Grid, Mask, Numbers
+from .grid import Grid, Numbers
 from .losses import TRAIN, TRAIN_ACCURACY
 from .sign import Sign, Silence
 
@@ -22,18 +22,8 @@ def memorisation(grid: Grid) -> Iterator[Sign | Silence]:
         return
     if grid.course.reference is not None:
         yield from _against_reference(grid, fit)
-    alarmed, chain = _alarmed(grid), grid.chain()
-    yield Sign(
-        "D2",
-        "memorisation, alarm",
-        "warning",
-        fires=alarmed & fit,
-        value=np.where(alarmed, 1.0, 0.0),
-        threshold=1.0,
-        chain=chain,
-        eigenvalue=grid.largest,
-        together=True,
-    )
+    if grid.alarms:
+        yield from _alarmed(grid, fit)
 
 
 def fitted(grid: Grid) -> Bool[ndarray, " snapshots"] | None:
@@ -96,10 +86,22 @@ def _nearest(distances: Float[ndarray, "mine theirs"], most: float) -> list[int]
     return [int(row.argmin()) if row.min() <= most else -1 for row in known]
 
 
-def _alarmed(grid: Grid) -> Mask:
-    """From the first alarm of a layer on."""
-    alarmed = np.zeros(grid.shape, bool)
-    for i, name in enumerate(grid.layers):
-        if name in grid.alarms:
-            alarmed[i, grid.column[grid.alarms[name]] :] = True
-    return np.asarray(alarmed & grid.known)
+def _alarmed(grid: Grid, fit: Bool[ndarray, " snapshots"]) -> Iterator[Sign | Silence]:
+    """From a layer's alarm on, at every fitted snapshot."""
+    steps = np.array([grid.course.steps.get(label, np.nan) for label in grid.labels], float)
+    if np.isnan(steps).all():
+        yield Silence("D2", "no steps")
+        return
+    first = np.array([[grid.alarms.get(name, np.inf) if name is not None else np.inf] for name in grid.layers])
+    yield Sign(
+        "D2",
+        "memorisation, alarm",
+        "warning",
+        fires=grid.known & (steps >= first) & fit,
+        value=np.broadcast_to(first, grid.shape),
+        threshold=0.0,
+        chain=grid.chain(),
+        facts=lambda i, _t: {"step": int(first[i, 0])},
+        eigenvalue=grid.largest,
+        together=True,
+    )

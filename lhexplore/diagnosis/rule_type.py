@@ -79,8 +79,8 @@ def hesd_type(grid: Grid) -> Iterator[Sign | Silence]:
 def _surely_positive(grid: Grid) -> Mask:
     """Where the type is MP beyond doubt, by a look at the ends that costs a tenth of the criteria's."""
     resolved = (grid.of(lambda s: s.symmetry_defect) <= DEFECT_LIMIT) & (grid.magnitude >= grid.limits.floor)
-    likely = resolved & (grid.largest > grid.band) & (-grid.smallest <= -_CLEAR * LIMIT * grid.largest)
-    return likely & (grid.psd | (grid.of(_clear, likely) == 1))
+    likely: Mask = resolved & (grid.largest > grid.band) & (-grid.smallest <= -_CLEAR * LIMIT * grid.largest)
+    return np.asarray(likely & (grid.psd | (grid.of(_clear, likely) == 1)))
 
 
 def _clear(s: Spectrum) -> float:
@@ -88,14 +88,16 @@ def _clear(s: Spectrum) -> float:
     room = _ROOM / 10 * s.largest
     if s.exact or not s.probes:
         return float(s.exact and s.error <= room)
-    near = _NEAR * s.probes  # every probe's outermost nodes are among the outermost of all, as a rule
-    first = np.unique(s.probe[:near], return_index=True)[1]
-    last = len(s.probe) - 1 - np.unique(s.probe[::-1][:near], return_index=True)[1]
+    # A probe's outermost nodes are among the outermost of all, as a rule; the outermost overwrites the others.
+    near = min(_NEAR * s.probes, len(s.probe))
+    first = {number: k for k, number in zip(range(near)[::-1], s.probe[:near][::-1].tolist(), strict=True)}
+    last = {number: k - near for k, number in enumerate(s.probe[-near:].tolist())}
     if len(first) < s.probes or len(last) < s.probes:
         return 0.0
-    ends = np.concatenate([first, last])
+    tops = list(last.values())
+    ends = [*first.values(), *tops]
     reach = s.residuals[ends] * np.maximum(1.0, _UNSEEN * np.sqrt(s.weights[ends] * s.size))
-    return float(reach.max() <= room and -s.smallest <= -_CLEAR * LIMIT * s.nodes[last].min())
+    return float(reach.max() <= room and -s.smallest <= -_CLEAR * LIMIT * s.nodes[tops].min())
 
 
 def _basis(basis: str) -> str:

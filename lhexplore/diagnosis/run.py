@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from ..errors import SettingError, UnknownLayerError, UnknownSnapshotError, suggest
 from ..spectrum import WHOLE
+from .arguments import named_numbers
 from .course import Course
 from .findings import LEVELS, Finding
 from .grid import Grid
@@ -84,14 +85,14 @@ class RunDiagnosis:
 
 
 def diagnose_run(
-    course: Course, thresholds: Thresholds = Thresholds(), *, alarms: Mapping[str | None, str] | None = None
+    course: Course, thresholds: Thresholds = Thresholds(), *, alarms: Mapping[str, int] | None = None
 ) -> RunDiagnosis:
     """Apply every rule to a whole run; rules that lack what they need stay silent and say what.
 
     Args:
         course: what is known of the run.
         thresholds: the limits of the rules.
-        alarms: by layer, the label of the snapshot at which a trace monitor was alarmed first.
+        alarms: by layer, the optimiser step at which a trace monitor was alarmed first; it holds from there on.
 
     Raises:
         ComparisonError: spectra of different curvature, functional, split or data, or layers of changing size.
@@ -102,9 +103,7 @@ def diagnose_run(
     if not isinstance(thresholds, Thresholds):
         raise SettingError(f"thresholds must be Thresholds(…), got {thresholds!r:.60}.")
     require_one_run(course)
-    for layer, label in (alarms or {}).items():
-        if label not in course.snapshots:
-            raise SettingError(f"alarms has {label!r} for {layer or WHOLE!r}, which is none of the snapshots.")
+    named_numbers({} if alarms is None else alarms, "alarms")
     grid = Grid(course, thresholds, alarms or {})
     with np.errstate(divide="ignore", invalid="ignore"):
         said = [item for rule in RULES for item in rule(grid)] if grid.labels else []

@@ -22,6 +22,7 @@ SILENCES = {
     "no reference": Phrase(
         "There is neither a reference run (reference=) nor an alarm of the trace monitor to hold the traces against."
     ),
+    "no steps": Phrase("The trace monitor counts optimiser steps, and those of the snapshots are not known."),
     "other reference": Phrase(
         "The reference run has no snapshot at a comparable training loss or accuracy with spectra of the same blocks, "
         "made in the same way."
