@@ -61,6 +61,27 @@ class Answers:
         settings: dict[str, Any] = {"method": request.method, "steps": request.steps, "probes": request.probes}
         return choose(self.layer(request.layer).size, itemsize=itemsize, factor=shape, **settings)
 
+    def expected(self, request: Request) -> Choice:
+        """What is likely to be done: the choice, or what comes after it where numbers ruled that out before."""
+        choice = self.choice(request)
+        if choice.otherwise is None:
+            return choice
+        refusal = self._lane.refusal(self.layer(request.layer), request.split, request.curvature or "hessian")
+        return (
+            replace(choice.otherwise, reason=f"{choice.otherwise.reason}; not by the factor: {refusal}")
+            if refusal
+            else choice
+        )
+
+    def judge(self, wanted: Sequence[Request]) -> None:
+        """Try, on a few examples at one snapshot, which of the missing ones the factor can answer."""
+        missing = [request for request in wanted if self.known(request) is None]
+        kinds = {(request.split, request.curvature or "hessian") for request in missing}
+        for split, curvature in kinds:
+            mine = [r for r in missing if (r.split, r.curvature or "hessian") == (split, curvature)]
+            names = dict.fromkeys(r.layer for r in mine if self.choice(r).method == "factor")
+            self._lane.judge([self.layer(name) for name in names], split, self.first_usable(), curvature)
+
     def known(self, request: Request) -> Spectrum | None:
         """The answer to a request if it is there; never computes."""
         if self._snapshots[request.snapshot].status != "ok":
@@ -74,11 +95,11 @@ class Answers:
 
     def seconds(self, request: Request) -> float:
         """Predicted seconds of a request, corrected by what ran; NaN before :meth:`calibrate`."""
-        return self._forecast.seconds(request, self.choice(request))
+        return self._forecast.seconds(request, self.expected(request))
 
     def peak(self, request: Request) -> int:
         """Predicted bytes of a request, on top of model and data."""
-        return self._forecast.peak(request, self.choice(request))
+        return self._forecast.peak(request, self.expected(request))
 
     def measure_graphs(self, wanted: Sequence[Request]) -> None:
         """Measure on a few examples what :meth:`peak` needs to know of the missing ones."""

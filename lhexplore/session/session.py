@@ -329,11 +329,13 @@ class Session:
     ) -> Table:
         """Say what would be computed: method, products, seconds, bytes, and what is cached already.
 
-        Times one gradient on the frozen data and builds gradient graphs of a few examples, nothing more.
+        Times one gradient on the frozen data; a few examples show which layers have exact spectra from the factor, and
+        how large the gradient graphs of the others are. Nothing more is computed.
         """
         self._lane.require_open()
         wanted = self._grid(layers, snapshots)
         self._answers.calibrate(wanted)
+        self._answers.judge(wanted)
         if self._plain_loss:
             self._answers.measure_graphs(wanted)
         return tables.plan(self, wanted)
@@ -429,8 +431,8 @@ class Session:
         return replace(request, curvature=request.curvature or self._curvature)
 
     def choice(self, request: Request) -> Choice:
-        """What the planner chooses for a request."""
-        return self._answers.choice(request)
+        """What is likely to be done for a request, with its price."""
+        return self._answers.expected(request)
 
     def known(self, request: Request) -> Spectrum | None:
         """The answer to a request if it is there; never computes."""

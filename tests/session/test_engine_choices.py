@@ -517,3 +517,15 @@ def test_eigenvectors_of_a_piecewise_linear_layer_come_from_its_rows(relu, loade
     assert np.array_equal(pairs.vectors, ggn.vectors)
     smooth = make(network(activation=nn.Tanh), loader).eigenvectors("2", 3)
     assert smooth.products > 0
+
+
+def test_the_plan_names_what_will_be_done_where_the_factor_does_not_fit():
+    model = network(activation=nn.Tanh)
+    data = [(torch.randn(32, model[0].in_features), torch.randint(0, 10, (32,)))]
+    session = make(model, data, dtype=torch.float64)
+    planned = {row["layer"]: row for row in session.plan()}
+    for layer in planned:
+        assert planned[layer]["method"] == session.spectrum(layer).method
+    first = next(iter(planned))
+    assert planned[first]["method"] != "factor"
+    assert "not by the factor" in planned[first]["why"]
