@@ -11,11 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..spectrum import Spectrum
-from .ends import outermost
+from .ends import ROUND_OFF, outermost
 from .measure import Probe, by_probe
 
 FEW_PROBES = 5  # below it a standard error means little: the envelope of the probes is taken instead
-ROUND_OFF = 10 * float(np.finfo(np.float64).eps)  # of one extreme eigenvalue of a float64 decomposition, relative
 
 
 class Criteria(NamedTuple):

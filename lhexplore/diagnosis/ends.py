@@ -17,8 +17,10 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .measure import Probe
+from ..spectrum import Spectrum
+from .measure import Probe, by_probe
 
+ROUND_OFF = 10 * float(np.finfo(np.float64).eps)  # of one extreme eigenvalue of a float64 decomposition, relative
 MISSED = 0.02  # chance that every start vector hides the same end: two ends leave 96 %
 CONVERGED = 1e-9  # of the end: a bound this near needs no refinement
 REFINEMENTS = 6  # of a bound that holds after each of them; a seventh changes it by less than a hundredth (measured)
@@ -33,6 +35,15 @@ def outermost(probes: Sequence[Probe], *, size: int) -> tuple[float, float]:
     mirrored = [Probe(-p.nodes[::-1], p.weights[::-1], p.residuals[::-1]) for p in probes]
     least = _least_share(len(probes), size)
     return -max(_above(mirrored, least=least)), max(_above(probes, least=least))
+
+
+def largest_between(spectrum: Spectrum) -> tuple[float, float]:
+    """Return between which values the largest eigenvalue lies: up to rounding of an exact spectrum, else see above."""
+    if spectrum.exact:
+        return spectrum.largest - spectrum.error, spectrum.largest + spectrum.error
+    _, high = outermost(list(by_probe(spectrum)), size=spectrum.size)
+    round_off = spectrum.magnitude * max(spectrum.symmetry_defect, ROUND_OFF)
+    return spectrum.largest - round_off, high + round_off
 
 
 @cache
