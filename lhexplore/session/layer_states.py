@@ -1,6 +1,6 @@
 """States of layers through a session: from the cache where they are known, else computed together and kept."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ def states(
 
 def stream_states(
     session: "Session", snapshot: int | str = -1, *, split: str = "data", share_of: int = 0
-) -> Iterator[StateStep]:
+) -> Generator[StateStep, None, None]:
     """Compute what :func:`states` lacks, one item per pass or product; closing it stops the work and keeps the rest."""
     share_of = whole_number("share_of", share_of, least=0)
     wanted = _requests(session, snapshot, split)

@@ -53,7 +53,7 @@ def read(session: "Session", spectrum: Spectrum) -> Diagnosis:
     labels = labels[: labels.index(spectrum.snapshot) + 1]
     own = [(spectrum.layer, label) for label in labels]
     others = [] if spectrum.layer is None else [row.name for row in session.layers if row.status == "ok"]
-    near = labels[-Thresholds().window :]  # no rule compares layers farther back
+    near = labels[-session.thresholds.window :]  # no rule compares layers farther back
     beside = [(name, label) for name in others if name != spectrum.layer for label in near]
     course = _course(
         session,
@@ -63,7 +63,7 @@ def read(session: "Session", spectrum: Spectrum) -> Diagnosis:
         curvature=spectrum.curvature,
         given=spectrum,
     )
-    return diagnose_cell(course, spectrum.layer, spectrum.snapshot)
+    return diagnose_cell(course, spectrum.layer, spectrum.snapshot, session.thresholds)
 
 
 def _course(
@@ -101,9 +101,7 @@ def _course(
 def _states(
     session: "Session", cells: Iterable[tuple[str | None, str]], split: str
 ) -> dict[tuple[str | None, str], LayerState]:
-    """Gradients and parameters of layers, where the session keeps them."""
-    known = getattr(session, "cached_state", None)
-    if known is None:
-        return {}
-    found = ((cell, known(*cell, split=split)) for cell in cells)
-    return {cell: state for cell, state in found if state is not None}
+    """Gradients and parameters of layers, as far as they are known."""
+    wanted = set(cells)
+    found = ((label, session.cached_states(label, split=split)) for label in dict.fromkeys(label for _, label in cells))
+    return {(name, label): one for label, known in found for name, one in known.items() if (name, label) in wanted}

@@ -1,7 +1,7 @@
 """The one object users make: a model, its data and its snapshots, joined to spectra that are computed once."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 from importlib import import_module
@@ -15,6 +15,7 @@ from torch import nn
 
 from ..curvature import (
     CURVATURES,
+    SPLITS,
     Choice,
     Eigenpairs,
     Layer,
@@ -25,18 +26,23 @@ from ..curvature import (
     list_layers,
     opaque,
 )
-from ..diagnosis import Diagnosis
+from ..diagnosis import Course, Diagnosis, RunDiagnosis, Thresholds
+from ..diagnosis.monitor import Monitoring
 from ..digests import digest_json
 from ..errors import SettingError, UnsupportedError, whole_number
 from ..jobs import Job, Progress, Waitable
+from ..layer_state import LayerState
 from ..snapshots import Snapshots
 from ..spectrum import WHOLE, Spectrum, Step
 from ..store import Store, open_store
 from . import tables
 from .answers import Answers
 from .bar import Bar
+from .filling import fill
 from .lane import Lane
-from .reading import read
+from .layer_states import known_states, states
+from .monitoring import monitor
+from .reading import course_of, findings, read
 from .request import FUNCTIONALS, Request
 from .selection import Layers, Which, blocks, rows
 from .table import Table
@@ -131,6 +137,7 @@ class Session:
         self._answers = Answers(
             self._lane, self._layers, self._snapshots, self._data, self._store, common=common, seed=self._seed
         )
+        self._thresholds = Thresholds()
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
         self._pending: WeakSet[Waitable] = WeakSet()
 
@@ -264,17 +271,21 @@ class Session:
         layers: Layers = None,
         snapshots: Which = None,
         *,
+        split: str = "data",
+        states: bool = False,
         progress: bool = True,
     ) -> None:
         """Fill the cache for ``layers`` × ``snapshots`` (None: all of them) and wait for it.
 
-        ``layers`` takes names and globs; None or "whole network" in the list means the whole network. An interrupt
-        keeps what is done. A block that fails leaves a row with its reason in :meth:`summary`; the rest goes on.
+        ``layers`` takes names and globs; None or "whole network" in the list means the whole network. ``split`` is
+        "data", "held_out" or "both". ``states`` adds gradients and parameters (see :meth:`states`), which two rules of
+        the diagnosis read. Losses that nobody recorded are evaluated. An interrupt keeps what is done. A block that
+        fails leaves a row with its reason in :meth:`summary`; the rest goes on.
 
         Raises:
             LhexploreError: the first failure, when nothing at all could be computed.
         """
-        job = self.start(layers, snapshots)
+        job = self.start(layers, snapshots, split=split, states=states)
         with Bar() as bar:
             try:
                 while not job.done:
@@ -295,11 +306,14 @@ class Session:
         self,
         layers: Layers = None,
         snapshots: Which = None,
+        *,
+        split: str = "data",
+        states: bool = False,
     ) -> Job[Progress]:
         """Like :meth:`compute`, but beside you: returns a :class:`lhexplore.jobs.Job` at once."""
         self._lane.require_open()
-        wanted = self._grid(layers, snapshots)
-        job = Job(self._answers.fill(wanted), initial=Progress(total=len(wanted)))
+        wanted = self._grid(layers, snapshots, split)
+        job = Job(fill(self, wanted, states=states), initial=Progress(total=len(wanted)))
         self.attach(job)
         return job
 
@@ -326,6 +340,8 @@ class Session:
         self,
         layers: Layers = None,
         snapshots: Which = None,
+        *,
+        split: str = "data",
     ) -> Table:
         """Say what would be computed: method, products, seconds, bytes, and what is cached already.
 
@@ -333,7 +349,7 @@ class Session:
         how large the gradient graphs of the others are. Nothing more is computed.
         """
         self._lane.require_open()
-        wanted = self._grid(layers, snapshots)
+        wanted = self._grid(layers, snapshots, split)
         self._answers.calibrate(wanted)
         self._answers.judge(wanted)
         if self._plain_loss:
@@ -356,6 +372,59 @@ class Session:
         """
         spectrum = self.spectrum(layer, snapshot)
         return read(self, spectrum)
+
+    def findings(
+        self,
+        *,
+        split: str = "data",
+        reference: "Session | Course | None" = None,
+        alarms: Mapping[str, int] | None = None,
+    ) -> RunDiagnosis:
+        """What all rules say of the whole run, from what is cached: each finding with its layer, snapshot, eigenvalue.
+
+        Args:
+            split: judge the spectra of "data" or of "held_out".
+            reference: a healthy run of the same network, for rules that compare with one.
+            alarms: of the trace monitor, ``self.monitor(…).first_alarms``.
+        """
+        return findings(self, split=split, thresholds=self.thresholds, reference=reference, alarms=alarms)
+
+    def course(self, *, split: str = "data") -> Course:
+        """What is cached of the run as one value: what :meth:`findings` judges."""
+        return course_of(self, split=split)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The limits of all rules; replace them with ``dataclasses.replace(session.thresholds, …)``."""
+        return self._thresholds
+
+    @thresholds.setter
+    def thresholds(self, value: Thresholds) -> None:
+        if not isinstance(value, Thresholds):
+            raise SettingError(f"thresholds must be lhexplore.Thresholds(…); got {value!r:.80}.")
+        self._thresholds = value
+
+    def states(
+        self, snapshot: int | str = -1, *, split: str = "data", share_of: int = 0
+    ) -> Mapping[str | None, LayerState]:
+        """Gradient and parameters of every layer, and of the whole network (None), at ``snapshot``.
+
+        What is missing costs one gradient for all layers, and a gradient and a product for each; with ``share_of``, the
+        number of eigenvectors on which the gradient is projected, these as well. Kept in the cache.
+
+        Raises:
+            UnsupportedError: for a functional other than the loss.
+            SnapshotError, NotFiniteError, NondeterministicError, LossError: with the cause.
+        """
+        return states(self, snapshot, split=split, share_of=share_of)
+
+    def cached_states(self, snapshot: int | str = -1, *, split: str = "data") -> Mapping[str | None, LayerState]:
+        """:meth:`states` as far as they are known; never computes."""
+        return known_states(self, snapshot, split=split)
+
+    def monitor(self, reference: Any = None, **settings: Any) -> Monitoring:
+        """Follow the run's traces and say where they leave what is healthy; see :func:`.monitoring.monitor`."""
+        return monitor(self, reference, **settings)
 
     def known_diagnosis(self, layer: str | None, snapshot: int | str = -1) -> Diagnosis | None:
         """:meth:`diagnose` from what is cached; None where the spectrum is not known. Never computes."""
@@ -455,10 +524,13 @@ class Session:
         more = f" ({len(words) - 2} more; see summary())" if len(words) > 2 else ""
         return "; ".join(words[:2]) + more
 
-    def _grid(self, layers: Layers, snapshots: Which) -> list[Request]:
+    def _grid(self, layers: Layers, snapshots: Which, split: str) -> list[Request]:
+        if split not in (*SPLITS, "both"):
+            raise SettingError(f"split must be 'data', 'held_out' or 'both'; got {split!r}.")
         names = blocks(self._layers, layers)
         chosen = rows(self._snapshots, snapshots)
         usable = [row for row in chosen if row.status == "ok"]
         if chosen and not usable:
             self._answers.first_usable()
-        return [self._request(name, row.label) for row in usable for name in names]
+        splits = SPLITS if split == "both" else (split,)
+        return [self._request(name, row.label, split=one) for row in usable for one in splits for name in names]
