@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .session import Session
 
 BAD_INPUT, STOPPED = 2, 130
+STATES = (  # of lhexplore.demo, which is loaded only when it is needed
+    *("sgd", "adamw", "adahessian", "clipped", "clipped-value"),
+    *("noisy", "noisy-100", "narrow", "deep", "overtrained"),
+)
 SCRIPT = "a Python file that makes a lhexplore.Session and calls it `session`; it is run, so use only files you trust"
 
 
@@ -56,9 +60,12 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "its layers at all snapshots, print a table, write a report and open JupyterLab. What was computed before "
         "is found again. LHEXPLORE_LAB=0 in the environment does the same as --no-lab.",
     )
-    demo.add_argument("--model", choices=("conv", "dense"), default="conv", help="default: %(default)s")
-    demo.add_argument("--steps", type=int, default=2048, help="optimiser steps (default: %(default)s)")
-    demo.add_argument("--samples", type=int, default=256, help="images per Hessian (default: %(default)s)")
+    demo.add_argument(
+        "--state", metavar="NAME", help=f"a training that goes another way instead, one of {', '.join(STATES)}"
+    )
+    demo.add_argument("--model", choices=("conv", "dense"), help="default: conv; not with --state")
+    demo.add_argument("--steps", type=int, help="optimiser steps (default: 2048; with --state its own)")
+    demo.add_argument("--samples", type=int, help="images per Hessian (default: 256; with --state all it trains on)")
     demo.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     demo.add_argument("--device", default="cpu", help="cpu, cuda, auto, … (default: %(default)s)")
     demo.add_argument("--cache", metavar="FOLDER", default=True, help="instead of your cache folder")
@@ -101,10 +108,10 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _demo(options: argparse.Namespace) -> int:
     from .demo.show import show  # torch and the rest are loaded only when a command needs them
 
+    given = {name: value for name in ("model", "steps", "samples") if (value := getattr(options, name)) is not None}
     return show(
-        model=options.model,
-        steps=options.steps,
-        samples=options.samples,
+        **given,
+        state=options.state,
         seed=options.seed,
         device=options.device,
         cache=options.cache,

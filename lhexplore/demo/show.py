@@ -4,28 +4,45 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..errors import SettingError
 from ..session import Session
 from ..session.table import Table
 from ..spectrum import WHOLE
 from .lab import open_lab
 from .ready import digits
+from .states import find_state
 
 NOTEBOOK = Path("notebooks/00_quickstart.ipynb")
 
 
-def show(*, report: Path, lab: bool, **settings: Any) -> int:
-    """Run the demo and return the exit code; ``settings`` are those of :func:`digits`."""
+FITTED = """
+Findings are rules of thumb. At its end this training fits the images almost perfectly, and curvature
+collapses with the loss; the slider shows how it rose and fell on the way."""
+STATE = "\nFindings are rules of thumb, and a state need not show what is said of it: compare it with the state 'sgd'."
+
+
+def show(*, report: Path, lab: bool, state: str | None = None, **settings: Any) -> int:
+    """Run the demo and return the exit code; ``settings`` are those of :func:`digits`, or of the state of that name.
+
+    Raises:
+        SettingError: no such state, or one together with a ``model``.
+    """
     began = time.perf_counter()
-    print("Handwritten digits: 1,797 real images. Training a small network, or finding the run recorded earlier …")
-    with digits(**settings) as session:
+    if state is None:
+        make, what = digits, "A small network, trained until it fits."
+    else:
+        make, what = find_state(state)
+        if "model" in settings:
+            raise SettingError(f"The state {state!r} has a network of its own. Leave out either --state or --model.")
+    print(f"Handwritten digits: 1,797 real images. {what}\nTraining, or finding the run recorded earlier …", flush=True)
+    with make(**settings) as session:
         _say_what_was_trained(session)
         blocks = [layer.name for layer in session.layers if layer.status == "ok"]
         print(f"Computing {len(blocks)} layers and the {WHOLE} at {len(session.snapshots)} snapshots:", flush=True)
         session.compute([*blocks, None])
         print(f"\nAt the last snapshot, {session.snapshots[-1].label}:\n")
         print(table(session, blocks))
-        print("\nFindings are rules of thumb. At its end this training fits the images almost perfectly, and curvature")
-        print("collapses with the loss; the slider shows how it rose and fell on the way.")
+        print(FITTED if state is None else STATE)
         written = session.report(report)
     print(f"\nThe report, with its slider: {written} (any browser, no network needed)")
     print(f"All of it took {time.perf_counter() - began:.0f} s.", flush=True)

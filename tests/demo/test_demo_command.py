@@ -9,6 +9,9 @@ import time
 
 import pytest
 
+from lhexplore import cli
+from lhexplore.demo import STATES
+
 SMALL = ("--model", "dense", "--steps", "2", "--samples", "32")
 
 
@@ -63,6 +66,40 @@ def test_bad_settings_are_one_line(home):
     run = demo(home, "--steps", "0")
     assert run.returncode == 2
     assert run.stderr == "lhexplore: steps must be a whole number from 1 up; got 0.\n"
+
+
+def state(home, *options):
+    command = [sys.executable, "-m", "lhexplore", "demo", *options]
+    return subprocess.run(command, cwd=home, env=environment(home), capture_output=True, text=True, timeout=240)
+
+
+def test_a_state_is_shown_like_the_plain_demo(home):
+    run = state(home, "--state", "noisy", "--steps", "2", "--samples", "32", "--report", "noisy.html")
+    assert run.returncode == 0, run.stderr
+    assert "Half of the training labels drawn at random" in run.stdout
+    for block in ("fc1", "fc2", "fc3", "whole network"):
+        assert re.search(rf"^{block} +[\d,]+ ", run.stdout, re.MULTILINE), run.stdout
+    assert "almost perfectly" not in run.stdout  # said of the plain demo only
+    assert (home / "noisy.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--state", "nosiy"), "There is no state 'nosiy'. Did you mean 'noisy'"),
+        (("--state", "deep", "--model", "conv"), "The state 'deep' has a network of its own."),
+    ],
+)
+def test_a_state_that_cannot_be_is_one_line(home, options, words):
+    run = state(home, *options)
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"lhexplore: {words}")
+    assert run.stderr.count("\n") == 1
+    assert run.stdout == ""
+
+
+def test_the_help_names_every_state():
+    assert set(cli.STATES) == set(STATES)
 
 
 def heed_interrupts():
