@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from .healthy import Reference
 Side = Literal["upper", "lower"]
 
 
+@runtime_checkable
 class Limits(Protocol):
     """What a path needs of the settings."""
 
