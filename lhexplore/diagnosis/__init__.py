@@ -5,7 +5,7 @@ from .diagnose import Diagnosis, diagnose, diagnose_cell
 from .drift import drift
 from .findings import Finding
 from .hesd import Hesd, compare_kh, hesd
-from .metrics import METRICS, explain, metric, metrics, register
+from .metrics import METRICS, explain, metric, metric_error, metrics, register
 from .run import RunDiagnosis, diagnose_run
 from .spectral_metrics import Metric
 from .thresholds import Thresholds
@@ -27,6 +27,7 @@ __all__ = [
     "explain",
     "hesd",
     "metric",
+    "metric_error",
     "metrics",
     "register",
 ]

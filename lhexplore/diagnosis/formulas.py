@@ -64,8 +64,9 @@ def percentile_condition(s: Spectrum, share: float) -> float:
 def from_above(s: Spectrum, share: float) -> float:
     """The eigenvalue that ``share`` of the spectrum reaches or exceeds."""
     shares = below(s)
-    # The first node guards against weights that sum to a rounding error less than 1.
-    return float(s.nodes[max(0, int(shares.searchsorted(shares[-1] - share + WHOLE, "right")) - 1)])
+    # The first node guards against weights that sum to a rounding error less than 1; the last one is that of share 0.
+    at = int(shares.searchsorted(shares[-1] - share + WHOLE, "right")) - 1
+    return float(s.nodes[min(max(0, at), len(s.nodes) - 1)])
 
 
 def peakedness(s: Spectrum) -> float:

@@ -90,8 +90,7 @@ def fractions(spectrum: Spectrum) -> Fractions:
     first, last = outside(spectrum, spectrum.zero_band)
     shares = below(spectrum)
     negative = 0.0 if psd_by_structure(spectrum) else float(shares[first])
-    positive = float(shares[-1] - shares[last])
-    return Fractions(negative, max(0.0, 1.0 - negative - positive), positive)
+    return Fractions(negative, float(shares[last]) - negative, float(shares[-1] - shares[last]))
 
 
 def by_probe(spectrum: Spectrum) -> Iterator[Probe]:

@@ -41,6 +41,21 @@ def metric(name: str, spectrum: Spectrum) -> float:
     return _outcome(_find(name), spectrum).value
 
 
+def metric_error(name: str, spectrum: Spectrum) -> float:
+    """How far a metric of an estimated spectrum may be off: ± 2 of it covers 95 %.
+
+    0 for exact spectra, but for the ends' residuals and round-off; NaN where it cannot be told: the metric is undefined
+    or infinite, states no error, or there is only one probe.
+    """
+    a_spectrum(spectrum)
+    chosen = _find(name)
+    if not math.isfinite(_outcome(chosen, spectrum).value):
+        return math.nan
+    if chosen.error is None:
+        return 0.0 if spectrum.exact else math.nan
+    return chosen.error(spectrum)
+
+
 def register(metric: Metric) -> Metric:
     """Add a metric of one's own, or replace an earlier one of the same name.
 

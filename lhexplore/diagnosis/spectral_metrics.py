@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..spectrum import Spectrum
-from . import formulas
+from . import formulas, uncertainty
 from .measure import is_flat
 from .remembered import once
 
@@ -14,6 +14,7 @@ class Metric:
     """One number per spectrum.
 
     ``needs`` names conditions (keys of ``NEEDS``) without which the value is NaN and ``function`` is not called.
+    ``error`` says how far an estimate of it may be off: ± 2 of it covers 95 %.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Metric:
     source: str
     log: bool = False  # whether a picture of it wants a logarithmic scale
     needs: tuple[str, ...] = ()
+    error: Callable[[Spectrum], float] | None = None
 
 
 NEEDS: dict[str, Callable[[Spectrum], bool]] = {
@@ -38,12 +40,51 @@ STANDARD = "standard"
 OWN = "lhexplore definition"
 
 SPECTRAL = (
-    Metric("trace", formulas.trace, CURVATURE, "Sum of all eigenvalues.", STANDARD, log=True),
-    Metric("mean_curvature", formulas.mean_curvature, CURVATURE, "Mean eigenvalue.", STANDARD, log=True),
-    Metric("lambda_max", formulas.lambda_max, CURVATURE, "Largest eigenvalue; 0 in the zero band.", STANDARD, log=True),
-    Metric("lambda_min", formulas.lambda_min, CURVATURE, "Smallest eigenvalue; 0 in the zero band.", STANDARD),
-    Metric("spectral_norm", formulas.spectral_norm, CURVATURE, "Largest absolute eigenvalue.", STANDARD, log=True),
-    Metric("frobenius_norm", formulas.frobenius_norm, CURVATURE, "Root of the sum of squares.", STANDARD, log=True),
+    Metric("trace", formulas.trace, CURVATURE, "Sum of all eigenvalues.", STANDARD, log=True, error=uncertainty.trace),
+    Metric(
+        "mean_curvature",
+        formulas.mean_curvature,
+        CURVATURE,
+        "Mean eigenvalue: the trace per parameter.",
+        STANDARD,
+        log=True,
+        error=uncertainty.mean_curvature,
+    ),
+    Metric(
+        "lambda_max",
+        formulas.lambda_max,
+        CURVATURE,
+        "Largest eigenvalue; 0 in the zero band.",
+        STANDARD,
+        log=True,
+        error=uncertainty.lambda_max,
+    ),
+    Metric(
+        "lambda_min",
+        formulas.lambda_min,
+        CURVATURE,
+        "Smallest eigenvalue; 0 in the zero band.",
+        STANDARD,
+        error=uncertainty.lambda_min,
+    ),
+    Metric(
+        "spectral_norm",
+        formulas.spectral_norm,
+        CURVATURE,
+        "Largest absolute eigenvalue.",
+        STANDARD,
+        log=True,
+        error=uncertainty.spectral_norm,
+    ),
+    Metric(
+        "frobenius_norm",
+        formulas.frobenius_norm,
+        CURVATURE,
+        "Root of the sum of squares.",
+        STANDARD,
+        log=True,
+        error=uncertainty.frobenius_norm,
+    ),
     Metric(
         "condition",
         formulas.condition,
@@ -61,6 +102,7 @@ SPECTRAL = (
         "Huang et al., layer-wise conditioning analysis",
         log=True,
         needs=("curvature", "positive"),
+        error=lambda s: uncertainty.percentile_condition(s, 0.5),
     ),
     Metric(
         "condition_80",
@@ -70,6 +112,7 @@ SPECTRAL = (
         "Huang et al., layer-wise conditioning analysis",
         log=True,
         needs=("curvature", "positive"),
+        error=lambda s: uncertainty.percentile_condition(s, 0.8),
     ),
     Metric(
         "peakedness",
@@ -79,9 +122,24 @@ SPECTRAL = (
         STANDARD,
         log=True,
         needs=("curvature", "positive", "no negative"),
+        error=uncertainty.peakedness,
     ),
-    Metric("numerical_rank", formulas.numerical_rank, "", "Number of eigenvalues above the rank cut.", STANDARD),
-    Metric("rank_ratio", formulas.rank_ratio, "", "Share of eigenvalues above the rank cut.", STANDARD),
+    Metric(
+        "numerical_rank",
+        formulas.numerical_rank,
+        "",
+        "Number of eigenvalues above the rank cut.",
+        STANDARD,
+        error=uncertainty.numerical_rank,
+    ),
+    Metric(
+        "rank_ratio",
+        formulas.rank_ratio,
+        "",
+        "Share of eigenvalues above the rank cut.",
+        STANDARD,
+        error=uncertainty.rank_ratio,
+    ),
     Metric(
         "spectral_entropy",
         formulas.spectral_entropy,
@@ -114,11 +172,48 @@ SPECTRAL = (
         "after Roy & Vetterli 2007",
         needs=("curvature", "every eigenvalue"),
     ),
-    Metric("stable_rank", formulas.stable_rank, "", "‖H‖_F² / ‖H‖₂².", STANDARD, needs=("curvature",)),
-    Metric("participation_ratio", formulas.participation, "", "(Σλ²)² / Σλ⁴.", STANDARD, needs=("curvature",)),
-    Metric("negative_fraction", formulas.negative_fraction, "", "Share of eigenvalues below the zero band.", STANDARD),
-    Metric("zero_fraction", formulas.zero_fraction, "", "Share of eigenvalues inside the zero band.", OWN),
-    Metric("positive_fraction", formulas.positive_fraction, "", "Share of eigenvalues above the zero band.", OWN),
+    Metric(
+        "stable_rank",
+        formulas.stable_rank,
+        "",
+        "How many directions are curved like the strongest one: ‖H‖_F² / ‖H‖₂².",
+        STANDARD,
+        needs=("curvature",),
+        error=uncertainty.stable_rank,
+    ),
+    Metric(
+        "participation_ratio",
+        formulas.participation,
+        "",
+        "How many directions share the squared curvature: (Σλ²)² / Σλ⁴.",
+        STANDARD,
+        needs=("curvature",),
+        error=uncertainty.participation,
+    ),
+    Metric(
+        "negative_fraction",
+        formulas.negative_fraction,
+        "",
+        "Share of eigenvalues below the zero band.",
+        STANDARD,
+        error=uncertainty.negative_fraction,
+    ),
+    Metric(
+        "zero_fraction",
+        formulas.zero_fraction,
+        "",
+        "Share of eigenvalues inside the zero band.",
+        OWN,
+        error=uncertainty.zero_fraction,
+    ),
+    Metric(
+        "positive_fraction",
+        formulas.positive_fraction,
+        "",
+        "Share of eigenvalues above the zero band.",
+        OWN,
+        error=uncertainty.positive_fraction,
+    ),
     Metric(
         "negative_mass",
         formulas.negative_mass,
@@ -126,8 +221,16 @@ SPECTRAL = (
         "Share of Σ|λ| that lies below the zero band.",
         STANDARD,
         needs=("curvature",),
+        error=uncertainty.negative_mass,
     ),
-    Metric("near_zero_share", formulas.near_zero_share, "", "Share of |λ| < 1e-4; depends on scale on purpose.", OWN),
+    Metric(
+        "near_zero_share",
+        formulas.near_zero_share,
+        "",
+        "Share of |λ| < 1e-4; depends on scale on purpose.",
+        OWN,
+        error=uncertainty.near_zero_share,
+    ),
     Metric(
         "outlier_count",
         formulas.outlier_count,
@@ -143,5 +246,6 @@ SPECTRAL = (
         "(λ₁ − λ₂) / λ₁ of the two largest eigenvalues.",
         STANDARD,
         needs=("positive", "leading pair"),
+        error=uncertainty.spectral_gap,
     ),
 )
