@@ -207,15 +207,16 @@ class _Product:
     def _multiply(self, vectors: Float[Tensor, "*k n"], *, batched: bool) -> Float[Tensor, "*k n"]:
         parts = self._vectors.split(vectors.detach())
         lead = tuple(vectors.shape[:-1])
-        total = torch.zeros_like(vectors)
+        total: Tensor | None = None
         for i in range(self._objective.count):
             graph = self._graph(i)
             # What fails in a batch is tried again vector by vector, so only then is it worth a search for the reason.
             with nullcontext() if batched else translated(self.name, self._objective, i):
                 products = self._product(graph, parts, batched=batched)
                 if products is not None:
-                    total += self._vectors.join(products, lead)
-        return total
+                    joined = self._vectors.join(products, lead)
+                    total = joined if total is None else total.add_(joined)
+        return torch.zeros_like(vectors) if total is None else total
 
     def _check_unused(self, i: int, indices: list[int]) -> None:
         """Believe that the loss does not depend on some tensors only after moving them.

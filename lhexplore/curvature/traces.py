@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from math import inf, nan
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import LhexploreError, NotFiniteError, SecondDerivativeError, SettingError, whole_number
@@ -154,18 +155,21 @@ class _Survey:
         z = torch.cat([self._signs(self._names[key], size, index) for key, size in group.sizes.items()])
         z = z.to(device=op.device, dtype=op.dtype)
         product = op.matvec(z)
-        try:
-            require_finite(product, op)
-        except NotFiniteError as error:
-            raise _NotFiniteProductError(str(error)) from error
-        cuts = (torch.split(vector, list(group.sizes.values())) for vector in (z, product))
-        return {key: (dot(a, b), dot(b, b)) for key, a, b in zip(group.sizes, *cuts, strict=True)}
+        cuts = [torch.split(vector, list(group.sizes.values())) for vector in (z, product)]
+        parts = {key: (_dot(a, b), _dot(b, b)) for key, a, b in zip(group.sizes, *cuts, strict=True)}
+        if not math.isfinite(sum(square for _, square in parts.values())):
+            try:
+                require_finite(product, op)
+            except NotFiniteError as error:
+                raise _NotFiniteProductError(str(error)) from error
+        return parts
 
     def _signs(self, name: str, size: int, index: int) -> Int[Tensor, " n"]:
         """The signs of one tensor: from its name, so that neither other layers nor their order play a part."""
         digest = hashlib.blake2b(f"{self._seed}|{index}|{name}".encode(), digest_size=8).digest()
-        generator = torch.Generator(device="cpu").manual_seed(int.from_bytes(digest, "little") >> 1)
-        return torch.randint(0, 2, (size,), generator=generator, dtype=torch.int8, device="cpu") * 2 - 1
+        drawn = np.random.default_rng(int.from_bytes(digest, "little")).bytes(-(-size // 8))  # a bit for a sign
+        bits = np.unpackbits(np.frombuffer(drawn, np.uint8), count=size)
+        return torch.from_numpy(bits.view(np.int8)).mul_(2).sub_(1)
 
     def _record(self, products: list[_Parts]) -> None:
         for group, parts in zip(self._groups, products, strict=True):
@@ -207,6 +211,13 @@ def _sizes(objective: Objective, names: Iterable[str]) -> dict[int, int]:
     """How many coordinates each tensor has, in the order of an operator's vectors: tied names are one tensor."""
     tensors = (objective.tensors[name] for name in names)
     return {id(tensor): tensor.numel() for tensor in tensors}
+
+
+def _dot(a: Float[Tensor, " n"], b: Float[Tensor, " n"]) -> float:
+    """Multiply and sum in float64; on a CPU without copies in float64, which cost as much as the product itself."""
+    if a.device.type != "cpu":
+        return dot(a, b)
+    return float(np.einsum("i,i->", a.numpy(), b.numpy(), dtype=np.float64))
 
 
 def _pooled(numbers: list[tuple[float, float]]) -> Sample:

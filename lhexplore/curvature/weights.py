@@ -79,7 +79,7 @@ class Weights:
                 f"The weights do not fit {type(self._model).__name__}: {'; '.join(differences[:5])}. "
                 "Give the state_dict of a model built in the same way."
             )
-        bad = [n for n, t in given.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
+        bad = [name for name, value in given.items() if value.is_floating_point() and not _finite(value)]
         if bad:
             raise NotFiniteError(
                 f"NaN or infinity in {', '.join(map(repr, bad[:5]))}. Look at an earlier snapshot: here is no Hessian."
@@ -110,6 +110,11 @@ class Weights:
 def held(model: nn.Module) -> dict[str, Tensor]:
     """Everything a model holds, under all its names."""
     return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all entries are; the sum tells sooner, unless it overflows."""
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 def refuse_meta(model: nn.Module) -> None:

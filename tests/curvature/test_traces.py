@@ -197,7 +197,7 @@ def test_two_errors_cover_95_percent_of_random_matrices(kind):
         found = last(objective, layers, probes=1 + case % 10, seed=case)
         covered += [abs(t.value - exact) <= 2 * t.stderr for t, exact in zip(found.layers, truth, strict=True)]
         covered.append(abs(found.total.value - sum(truth)) <= 2 * found.total.stderr)
-    assert np.mean(covered) >= 0.95
+    assert np.mean(covered) >= 0.95 - 2 * math.sqrt(0.95 * 0.05 / len(covered))  # rank one is covered in just 95 %
 
 
 @pytest.mark.parametrize("probes", [1, 3, 10])
