@@ -1,6 +1,6 @@
 """What the demo's states show: curvature, HESD type and findings as measured, for docs/states.md.
 
-python benchmarks/states.py            print the tables (8 minutes the first time, seconds afterwards)
+python benchmarks/states.py            print the tables (minutes the first time, seconds afterwards)
 python benchmarks/states.py --write    renew them in docs/states.md as well
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 import lhexplore as lh
-from lhexplore.diagnosis import hesd
+from lhexplore.diagnosis import Course, hesd
 
 PAGE = Path(__file__).parents[1] / "docs" / "states.md"
 BEGIN, END = "<!-- tables begin -->", "<!-- tables end -->"
@@ -39,19 +39,22 @@ def main() -> None:
     write = parser.parse_args().write
     torch.set_num_threads(1)
     ends, courses, found = {}, {}, {}
+    with lh.demo.sgd() as session:
+        session.compute(["*", None], split="both", states=True, progress=False)
+        healthy = session.course()
     for name in lh.demo.STATES:
         for seed in SEEDS:
             with lh.demo.state(name, seed=seed) as session:
                 if seed == SEEDS[0]:
                     courses[name] = list(course(session))
-                    found[name] = findings(session)
+                    found[name] = findings(session, healthy)
                 ends.setdefault(name, []).append(last(session, courses[name] if seed == SEEDS[0] else []))
                 print(name, seed, ends[name][-1], flush=True)
     tables = "\n\n".join(
         [
             "### At the last snapshot\n\n" + end_table(ends),
             f"### C_t on the way, seed {SEEDS[0]}\n\n" + course_table(courses),
-            f"### Findings at the last snapshot, seed {SEEDS[0]}\n\n" + finding_table(found),
+            f"### Warnings and notes beside `sgd`, seed {SEEDS[0]}\n\n" + finding_table(found),
         ]
     )
     print(tables)
@@ -77,14 +80,15 @@ def last(session: lh.Session, known: list[tuple[int, float, str, float]]) -> Las
     return Last(step, losses, read.ct, read.type, spectrum.largest, peak, spectrum.trace, held_out.largest)
 
 
-def findings(session: lh.Session) -> dict[str, list[str]]:
-    """Titles of findings at the last snapshot, and the blocks that have them, with spectra at their defaults."""
-    blocks = [layer.name for layer in session.layers if layer.status == "ok"]
-    session.compute([*blocks, None], progress=False)
+def findings(session: lh.Session, healthy: Course) -> dict[str, list[str]]:
+    """Warnings and notes about the run beside the healthy one: title and rule, then where and from which step on."""
+    session.compute(["*", None], split="both", states=True, progress=False)
+    steps = {snapshot.label: snapshot.step for snapshot in session.snapshots}
     found: dict[str, list[str]] = {}
-    for block in (*blocks, None):
-        for finding in session.diagnose(block).findings:
-            found.setdefault(finding.title, []).append(block or "whole network")
+    for finding in session.findings(reference=healthy).findings:
+        if finding.level != "info":
+            where = f"{finding.layer or 'run'} from step {steps[finding.snapshot]:,}"
+            found.setdefault(f"{finding.title} ({finding.rule})", []).append(where)
     return found
 
 
@@ -124,7 +128,7 @@ def course_table(courses: dict[str, list[tuple[int, float, str, float]]]) -> str
 def finding_table(found: dict[str, dict[str, list[str]]]) -> str:
     rows = []
     for name, titles in found.items():
-        rows.append([name, "; ".join(f"{title} ({', '.join(where)})" for title, where in titles.items()) or "–"])
+        rows.append([name, "; ".join(f"{title}: {', '.join(where)}" for title, where in titles.items()) or "–"])
     return markdown(["state", "findings"], rows)
 
 
