@@ -169,6 +169,7 @@ class CannedRun:
         finding("D6", "note", "conv1", FROM, end="smallest", weight=0.3),
         finding("D4", "note", HOSTILE, 9, end="largest", title=f"{HOSTILE} sleeps", weight=0.1),
         finding("D9", "info", "head", 0, heuristic=False, record=""),
+        finding("HESD", "info", "conv2", 11, title="Ends not converged", heuristic=False, record=""),
     )
     silent: Mapping[str, str] = field(default_factory=lambda: {"D8": "The step size is not known."})
     layers: tuple[str | None, ...] = ("conv1", "conv2", HOSTILE, "head")

@@ -141,7 +141,7 @@ class Computing:
             if fresh or (self._run_of == split and self.busy and start < self._next):
                 return False
             self._judged = True  # what arrives from now on is not in it
-        found = getattr(self._session, "findings", lambda **_: None)(split=split)
+        found = self._session.findings(split=split)
         with self._notes:
             self._run, self._run_of = found, split
             self._next = start + max(JUDGE, 10 * (time.monotonic() - start))

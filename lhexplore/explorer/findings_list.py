@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import traitlets as t
@@ -10,11 +11,13 @@ from anywidget import AnyWidget
 from .framed import script
 from .located import Text
 
+FINDINGS = Path(__file__).with_name("findings.js")  # draws one finding; reports use it, too
+
 
 class FindingsList(AnyWidget):
     """Shows findings of many blocks and snapshots; ``on_go`` gets the layer and the snapshot of one that is clicked."""
 
-    _esm = script("findings.js", "findings_list.js")
+    _esm = script(FINDINGS.name, "findings_list.js")
     texts = t.Unicode(
         json.dumps({"rows": [], "silent": [], "words": ""}), help="JSON text: rows, silent rules, and a sentence."
     ).tag(sync=True)

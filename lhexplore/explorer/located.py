@@ -115,5 +115,23 @@ def run_texts(
         k, blocks = index.get(finding.snapshot), blocks_of(finding, names)
         if k is not None and blocks:
             place = f"{where_words(finding, names)} at {places[k]}"
-            texts.append({**finding_text(finding), "layer": blocks[0], "frame": k, "place": place})
+            texts.append(
+                {**finding_text(finding), "layer": _first(located, finding, names), "frame": k, "place": place}
+            )
     return texts
+
+
+def run_words(count: int, data: str = "") -> str:
+    """The sentence above the list; ``data`` says which, where it is not that of training."""
+    known = f"in what is known{data}"
+    if not count:
+        return f"Nothing unusual was found {known}."
+    return f"{count} {known}, most urgent first. Click one to go there."
+
+
+def _first(located: Located, finding: Finding, names: Mapping[str | None, str]) -> str:
+    """The first block in which it begins, by the name on show."""
+    keys = {name: key for key, name in names.items()}
+    blocks = blocks_of(finding, names)
+    begun = (b for b in blocks if any(f.rule == finding.rule for f in located.at(keys[b], finding.snapshot)))
+    return next(begun, blocks[0])

@@ -12,7 +12,7 @@ from .escape import plain
 from .figures import heat_map, loss_plot, spectrum_plot
 from .heat_figure import metric_name
 from .known import words
-from .located import Located, run_texts
+from .located import Located, run_texts, run_words
 from .parts import Parts
 from .places import axis_words, snapshot_ticks, step_words
 from .sentences import early_trace
@@ -67,9 +67,7 @@ class Screen:
     def _paint_findings(self, looking: Selection) -> None:
         rows = run_texts(self._located, _names(looking), looking.labels, self._steps)
         data = " on held-out data" if looking.main == "held_out" else ""
-        said = f"{len(rows)} in what is known{data}, weightiest first. Click one to go there."
-        words = said if rows else f"Nothing unusual was found in what is known{data}."
-        self._parts.findings.show(rows, self._located.silent, words)
+        self._parts.findings.show(rows, self._located.silent, run_words(len(rows), data))
 
     def _paint_loss(self, looking: Selection) -> None:
         losses = [self._session.losses(k) for k in range(len(self._shots))]

@@ -175,7 +175,7 @@ def _legend(kind: Kind, *, exact: bool, beside: bool, levels: Sequence[str]) -> 
         Key(what if bars else f"{what}, smoothed", (("box", "bar"),)),
         *([Key("held-out, its λmin and λmax", (("line", "held_out"), ("diamond", "held_out")))] if beside else []),
         Key("≈ 0", (("shade", "band"),)),
-        Key("previous snapshot", (("line", "ghost"),)),
+        *([] if beside else [Key("previous snapshot", (("line", "ghost"),))]),
         Key("λmin, λmax", (("point", "ends"),)),
     ]
     if not exact:
@@ -188,8 +188,9 @@ def _draw(plot: figure, sources: dict[str, ColumnDataSource], kind: Kind) -> Non
     band = plot.quad(left="left", right="right", top=SKY, bottom=GROUND, source=sources["band"], fill_alpha=0.2)
     themed(band.glyph, fill_color="band", line_color="band").line_alpha = 0.0
     (_draw_bars if kind == "histogram" else _draw_curve)(plot, sources)
-    ghost = plot.line("x", "y", source=sources["ghost"], line_width=1.2)
-    themed(ghost.glyph, line_color="ghost")
+    if "ghost" in sources:
+        ghost = plot.line("x", "y", source=sources["ghost"], line_width=1.2)
+        themed(ghost.glyph, line_color="ghost")
     error = plot.segment("low", "y", "high", "y", source=sources["ends"], line_width=2)
     ends = plot.scatter(
         "x", "y", source=sources["ends"], marker="inverted_triangle", size=12, fill_alpha="fill", line_width=2
@@ -209,7 +210,7 @@ def _draw(plot: figure, sources: dict[str, ColumnDataSource], kind: Kind) -> Non
 
 def _draw_over(plot: figure, sources: dict[str, ColumnDataSource]) -> None:
     """The held-out spectrum: an outline, and diamonds at its ends, so that it is told apart without colour."""
-    outline = plot.line("x", "y", source=sources["over"], line_width=2)
+    outline = plot.line("x", "y", source=sources["over"], line_width=1.5)
     themed(outline.glyph, line_color="held_out")
     ends = plot.scatter(
         "x", "y", source=sources["over-ends"], marker="diamond", size=13, fill_alpha="fill", line_width=1.5

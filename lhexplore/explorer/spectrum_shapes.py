@@ -44,10 +44,11 @@ def histogram(spectra: Sequence[Spectrum | None], axis: ValueAxis, over: Sequenc
         "whiskers__x": (block["left"] + block["right"]) / 2,
         "whiskers__low": np.maximum(block["count"] - spread, low),
         "whiskers__high": block["count"] + spread,
-        **_outline("ghost", block, top),
     }
-    if over:
+    if over:  # two outlines in one picture could not be told apart: the one of the snapshot before gives way
         frames |= _outline("over", above, np.maximum(above["count"], 1.3 * low))
+    else:
+        frames |= _outline("ghost", block, top)
     return Canvas(frames, low, high, "eigenvalues per bin")
 
 
@@ -111,11 +112,11 @@ def density(spectra: Sequence[Spectrum | None], axis: ValueAxis, over: Sequence[
         "spread__x": np.tile(grid, (count, 1)),
         "spread__low": np.where(unsure, np.maximum(y - spread, low), drawn),
         "spread__high": np.where(unsure, np.maximum(y + spread, low), drawn),
-        "ghost__x": np.tile(grid, (count, 1)),
-        "ghost__y": drawn,
     }
     if over:
         frames |= {"over__x": np.tile(grid, (count, 1)), "over__y": np.maximum(above, low)}
+    else:
+        frames |= {"ghost__x": np.tile(grid, (count, 1)), "ghost__y": drawn}
     label = "eigenvalues per decade" if axis.scale == "symlog" else "eigenvalues per unit of λ"
     return Canvas(frames, low, high, label)
 

@@ -10,13 +10,14 @@ from bokeh.embed import json_item
 from jaxtyping import Float
 from numpy import ndarray
 
-from ..diagnosis import METRICS, Diagnosis
+from ..diagnosis import METRICS, Diagnosis, Finding, hesd
 from ..diagnosis.number_texts import short
-from ..explorer.card import known_card
+from ..explorer.card import beside, known_card
 from ..explorer.figures import Plot, heat_map, loss_plot, pack_frames, spectrum_plot
 from ..explorer.heat_figure import Metric, metric_name
+from ..explorer.located import Located, run_texts, run_words
 from ..explorer.places import axis_words, snapshot_ticks, snapshot_words, step_words
-from ..explorer.protocols import LayerLike, SnapshotLike
+from ..explorer.protocols import Judged, LayerLike, SnapshotLike
 from ..explorer.sentences import trace_words
 from ..explorer.theme import THEMES
 from ..spectrum import WHOLE, Spectrum
@@ -43,7 +44,10 @@ class Session(Protocol):
     def snapshots(self) -> Sequence[SnapshotLike]: ...
     @property
     def description(self) -> str: ...
-    def cached(self, layer: str | None, snapshot: int | str = -1) -> Spectrum | None: ...
+    @property
+    def has_held_out(self) -> bool: ...
+    def cached(self, layer: str | None, snapshot: int | str = -1, *, split: str = "data") -> Spectrum | None: ...
+    def findings(self) -> Judged: ...
     def known_diagnosis(self, layer: str | None, snapshot: int | str = -1) -> Diagnosis | None: ...
     def losses(self, snapshot: int | str = -1) -> dict[str, float]: ...
 
@@ -52,11 +56,14 @@ class Session(Protocol):
 class Block:
     """One row of the report: a layer, or the whole network, at every snapshot."""
 
+    key: str | None  # what the session calls it
     name: str
     size: int
     kind: str
     spectra: tuple[Spectrum | None, ...]
     diagnoses: tuple[Diagnosis | None, ...]
+    held_out: tuple[Spectrum | None, ...]
+    findings: tuple[Sequence[Finding], ...]
 
     @property
     def known(self) -> int:
@@ -67,34 +74,49 @@ class Block:
 def contents(session: Session) -> Json:
     """Everything the page knows, as JSON: only what is cached; what is missing is said to be missing."""
     shots = list(session.snapshots)
+    located = Located(session.findings())
     usable = [row for row in session.layers if row.status == "ok"]
-    blocks = [_block(session, row.name, row.name, row.size, row.kind) for row in usable]
-    whole = _block(session, None, WHOLE, 0, "")
+    blocks = [_block(session, located, row.name, row.name, row.size, row.kind) for row in usable]
+    whole = _block(session, located, None, WHOLE, 0, "")
     if whole.known:
         blocks.append(whole)
     losses = [dict(session.losses(k)) if row.status == "ok" else {} for k, row in enumerate(shots)]
     known = sum(block.known for block in blocks)
     layer, frame = _start(blocks)
+    names = {block.key: block.name for block in blocks}
+    rows = run_texts(located, names, [row.label for row in shots], [step_words(row) for row in shots])
     return {
         "title": "Layer-wise Hessian spectra",
         "description": session.description,
-        "extent": _extent(known, len(blocks) * len(shots)),
+        "extent": _extent(known, len(blocks) * len(shots)) + _held_out_words(session, blocks),
         "layer": layer,
         "frame": frame,
         "snapshots": [_shot(row) for row in shots],
         "layers": [_layer(block, shots) for block in blocks],
         "skipped": [{"name": r.name, "size": r.size, "reason": r.reason} for r in session.layers if r.status != "ok"],
-        "loss": _figure(loss_plot(shots, losses)),
+        "loss": _figure(loss_plot(shots, losses, findings=[located.during(s.label) for s in shots], names=names)),
+        "findings": {"rows": rows, "silent": located.silent, "words": run_words(len(rows))},
         "maps": _maps(blocks, shots),
         "themes": THEMES,
     }
 
 
-def _block(session: Session, layer: str | None, name: str, size: int, kind: str) -> Block:
+def _block(session: Session, located: Located, layer: str | None, name: str, size: int, kind: str) -> Block:
     usable = [k if row.status == "ok" else None for k, row in enumerate(session.snapshots)]
     spectra = tuple(None if k is None else session.cached(layer, k) for k in usable)
     read = tuple(None if s is None else session.known_diagnosis(layer, k) for k, s in enumerate(spectra))
-    return Block(name, size or next((s.size for s in spectra if s is not None), 0), kind, spectra, read)
+    beside = tuple(
+        None if k is None or not session.has_held_out else session.cached(layer, k, split="held_out") for k in usable
+    )
+    found = tuple(located.at(layer, row.label) for row in session.snapshots)
+    size = size or next((s.size for s in spectra if s is not None), 0)
+    return Block(layer, name, size, kind, spectra, read, beside, found)
+
+
+def _held_out_words(session: Session, blocks: Sequence[Block]) -> str:
+    """Say how many of the spectra have one on held-out data beside them."""
+    count = sum(s is not None for block in blocks for s in block.held_out)
+    return f" {count:,} of them also on held-out data." if session.has_held_out else ""
 
 
 def _extent(known: int, total: int) -> str:
@@ -119,31 +141,39 @@ def _shot(row: SnapshotLike) -> Json:
 
 
 def _layer(block: Block, shots: Sequence[SnapshotLike]) -> Json:
-    plot = spectrum_plot(block.spectra, [step_words(row) for row in shots], layer=block.name)
+    over = block.held_out if any(block.held_out) else None
+    labels = [step_words(row) for row in shots]
+    plot = spectrum_plot(block.spectra, labels, layer=block.name, held_out=over, findings=block.findings)
     return {
         "name": block.name,
         "size": block.size,
         "kind": block.kind,
         "figure": _figure(plot),
         "readings": [
-            _missing(row) if s is None or d is None else _reading(s, d)
-            for s, d, row in zip(block.spectra, block.diagnoses, shots, strict=True)
+            _missing(row) if s is None or d is None else _reading(s, d, found, other, over is not None)
+            for s, d, row, found, other in zip(
+                block.spectra, block.diagnoses, shots, block.findings, block.held_out, strict=True
+            )
         ],
     }
 
 
-def _reading(spectrum: Spectrum, diagnosis: Diagnosis) -> Json:
+def _reading(
+    spectrum: Spectrum, diagnosis: Diagnosis, findings: Sequence[Finding], held_out: Spectrum | None, both: bool
+) -> Json:
     """The card beside the figure, the cells of the table, and how the numbers came about."""
-    found = [f.title for f in diagnosis.findings if f.level != "info"]
-    card = known_card("", spectrum, diagnosis)
+    found = [f.title for f in findings if f.level != "info"]
+    other = None if held_out is None else hesd(held_out)
     return {
-        **card,
+        **known_card("", spectrum, diagnosis, findings),
+        "beside": beside(spectrum, diagnosis.hesd, held_out, other) if both else [],
         "cells": [short(spectrum.largest), trace_words(spectrum), "; ".join(found)],
         "provenance": [
             ["method", f"{spectrum.method}: {spectrum.reason}" if spectrum.reason else spectrum.method],
             ["curvature", f"{spectrum.curvature} of {spectrum.functional}, split {spectrum.split}"],
             ["products", f"{spectrum.products:,} in {short(spectrum.seconds)} s"],
             ["zero band", f"|λ| ≤ {short(spectrum.zero_band)}"],
+            *([["held-out", f"{held_out.method}, {held_out.products:,} products"]] if held_out is not None else []),
             ["symmetry defect", short(spectrum.symmetry_defect)],
             *([key, str(value)] for key, value in spectrum.provenance.items()),
         ],
@@ -173,7 +203,8 @@ def _map(
 ) -> Json:
     names = [block.name for block in blocks]
     steps, ticks = [step_words(row) for row in shots], snapshot_ticks(shots)
-    plot = heat_map(values, names, steps, metric=metric, ticks=ticks, x_label=axis_words(shots))
+    found = [block.findings for block in blocks]
+    plot = heat_map(values, names, steps, metric=metric, findings=found, ticks=ticks, x_label=axis_words(shots))
     meaning = getattr(metric, "meaning", "")
     return {"name": metric_name(metric), "meaning": meaning, "figure": _figure(plot)}
 

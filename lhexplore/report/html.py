@@ -16,6 +16,7 @@ import bokeh
 
 from ..errors import SettingError
 from ..explorer.escape import markup, script_json
+from ..explorer.findings_list import FINDINGS
 from ..explorer.frames import SCRIPT
 from ..explorer.spectrum_figure import LEGEND
 from .contents import Json, Session, contents
@@ -46,7 +47,8 @@ def write(session: Session, path: str | Path) -> Path:
 
 def page(data: Json) -> str:
     """Make the page; ``data`` is what :func:`contents` gathers."""
-    library, own = _script(_BOKEHJS), f"{_script(SCRIPT)}\n{_script(_HERE / 'report.js')}"
+    library = _script(_BOKEHJS)
+    own = "\n".join(_script(file) for file in (SCRIPT, FINDINGS, _HERE / "report.js"))
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -159,6 +161,12 @@ _PAGE = """<!DOCTYPE html>
 <ul id="map-legend" class="legend" aria-label="Legend of the map"></ul>
 <p id="map-sentence" class="muted"></p>
 <p class="muted">Click a cell to go there.</p>
+</section>
+<section class="panel">
+<h2>Findings of the run</h2>
+<p id="findings-words" class="muted"></p>
+<ul id="findings" class="findings run"></ul>
+<div id="silent"></div>
 </section>
 <section class="panel">
 <h2 id="table-title">All layers</h2>

@@ -161,34 +161,26 @@
       term.title = amount.title = meaning;
       numbers.append(term, amount);
     }
-    parts.push(badge(reading.badge), numbers, element("p", reading.method, "muted"));
+    parts.push(badge(reading.badge), numbers, ...(reading.beside.length ? [lhxFindings.beside(reading.beside)] : []));
+    parts.push(element("p", reading.method, "muted"));
     parts.push(element("h3", "Findings"));
     if (reading.findings.length === 0) parts.push(element("p", "Nothing unusual was found."));
     else {
       const list = element("ul", "", "findings");
-      list.append(...reading.findings.map(finding));
+      list.append(...reading.findings.map((each) => lhxFindings.item(each)));
       parts.push(list);
     }
     if (reading.reasons.length) {
       const why = element("details");
-      why.addEventListener("toggle", () => { // on all pages, so that nothing jumps while scrubbing
-        for (const each of at("card").querySelectorAll("details")) each.open = why.open;
-      });
       why.append(element("summary", "Why this type"), ...reading.reasons.map((reason) => element("p", reason)));
       parts.push(why);
     }
+    for (const why of parts.flatMap((part) => [part, ...part.querySelectorAll("details")])) {
+      why.addEventListener("toggle", () => { // on all pages, so that nothing jumps while scrubbing
+        for (const each of at("card").querySelectorAll("details")) each.open = why.open;
+      });
+    }
     return parts;
-  }
-
-  function finding({ level, title, text, action, heuristic }) {
-    const item = element("li");
-    item.dataset.level = level;
-    const head = element("p");
-    head.append(element("span", level, "level"), element("strong", title));
-    if (heuristic) head.append(element("em", " (heuristic)"));
-    item.append(head, element("p", text));
-    if (action) item.append(element("p", `→ ${action}`));
-    return item;
   }
 
   function row(layer, i) {
@@ -261,6 +253,14 @@
   data.maps.forEach(({ name }, i) => at("metric").append(new Option(name, String(i))));
   at("metric").addEventListener("change", (event) => chooseMetric(Number(event.target.value)));
 
+  const { rows, silent, words } = data.findings;
+  at("findings-words").textContent = words;
+  at("findings").append(...rows.map((row) => lhxFindings.item(row, () => {
+    go({ layer: data.layers.findIndex(({ name }) => name === row.layer), frame: row.frame });
+    at("spectrum").scrollIntoView({ block: "nearest" });
+  })));
+  at("findings").hidden = rows.length === 0;
+  at("silent").append(lhxFindings.silent(silent));
   describe();
   detail();
   await spectrum.put(data.layers[state.layer].figure);

@@ -93,7 +93,7 @@ def test_a_loss_that_is_evaluated_later_is_drawn(made):
     until(lambda: known)
     explorer.settled(PATIENCE)
     plot = explorer._parts.loss._plot
-    assert [key.words for key in plot.legend] == ["training loss"]
+    assert [key.words for key in plot.legend][0] == "training loss"
     assert "y0" in plot.root.select_one({"name": "losses"}).data
 
 
