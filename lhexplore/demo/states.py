@@ -55,7 +55,10 @@ def sgd(**settings: Unpack[Settings]) -> Session:
     same. Layers of 1,040, 272 and 170 parameters. Needs scikit-learn.
 
     Args:
-        settings: those of :class:`Settings`.
+        settings: ``steps`` (at most this many, 64 images each; snapshots are taken at 0, 1, 2, 4, … and the last),
+            ``seed``, ``samples`` (images that Hessians are averaged over; None, the default, for all 512 trained on),
+            ``activation`` ("tanh" or "gelu"), and ``snapshots_folder``, ``cache``, ``device`` as for
+            :func:`lhexplore.demo.digits`.
 
     Raises:
         SettingError: settings without sense, or a folder that holds something else.
@@ -82,7 +85,7 @@ def clipped(by: Clipping = "norm", at: float | None = None, **settings: Unpack[S
     Args:
         by: "norm" (of all gradients together) or "value" (of each entry).
         at: above this norm or size; None for 0.03 or 0.001, where nearly every gradient is clipped.
-        settings: those of :class:`Settings`.
+        settings: as for :func:`sgd`.
     """
     if by not in CLIP_AT:
         raise SettingError(f"by must be one of {', '.join(map(repr, CLIP_AT))}; got {by!r}.")
@@ -100,7 +103,7 @@ def noisy(share: float = 0.5, **settings: Unpack[Settings]) -> Session:
 
     Args:
         share: from 0 to 1, of labels drawn anew from all ten digits; a tenth of those stays right by chance.
-        settings: those of :class:`Settings`.
+        settings: as for :func:`sgd`.
     """
     if not 0 <= _number("share", share) <= 1:
         raise SettingError(f"share must be from 0 (no label drawn anew) to 1 (all of them); got {share!r}.")
@@ -113,7 +116,7 @@ def narrow(width: int = 3, **settings: Unpack[Settings]) -> Session:
 
     Args:
         width: of both hidden layers.
-        settings: those of :class:`Settings`.
+        settings: as for :func:`sgd`.
     """
     width = whole_number("width", width)
     return _state("narrow", replace(PLAIN, network=(width, width)), UNFIT_STEPS, **settings)
@@ -124,7 +127,7 @@ def deep(depth: int = 12, **settings: Unpack[Settings]) -> Session:
 
     Args:
         depth: how many hidden layers, of width 10 (first layer 650 parameters, others 110).
-        settings: those of :class:`Settings`.
+        settings: as for :func:`sgd`.
     """
     depth = whole_number("depth", depth)
     return _state("deep", replace(PLAIN, network=(DEEP_WIDTH,) * depth), UNFIT_STEPS, **settings)

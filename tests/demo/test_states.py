@@ -4,6 +4,7 @@ import inspect
 import itertools
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -72,7 +73,6 @@ def test_no_two_states_train_the_same(run):
     for name in STATES:
         with run(name, steps=4) as session:
             found[name] = session.snapshots[-1].digest, session.losses(-1)["loss"]
-    # in its first four steps a memorising network with its own labels differs as well
     assert len(set(found.values())) == len(STATES)
 
 
@@ -92,6 +92,14 @@ def test_every_state_has_a_function_and_a_sentence():
         assert state.description.endswith("."), name
         assert state.description[0].isupper()
         assert callable(state.make)
+
+
+def test_the_page_of_measurements_has_every_state():
+    page = (Path(__file__).parents[2] / "docs" / "states.md").read_text(encoding="utf-8")
+    head, tables = page.split("<!-- tables begin -->")
+    for name in STATES:
+        assert f"`{name}`" in head
+        assert tables.count(f"\n| {name} |") == 3, name  # at the end, on the way, findings
 
 
 def test_the_annotated_settings_are_those_that_are_taken():
