@@ -45,7 +45,7 @@ class Chain:
         highest = np.full(values.shape, np.nan)
         for kind in self._kinds:
             highest[kind] = np.fmax.accumulate(np.where(kind, values, np.nan), axis=1)[kind]
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(all="ignore"):
             return np.where(highest > 0, values / highest, np.nan)
 
     def lasting(self, condition: Mask, least: int) -> Mask:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from ..errors import SettingError
 from ..layer_state import LayerState
 from ..spectrum import Spectrum
@@ -72,7 +74,7 @@ def diagnose(
             fit ``history``.
     """
     _check_kinds(spectrum, history, peers, held_out, losses, past_losses, gradient_norms, thresholds)
-    gradient_norms = [float(norm) for norm in gradient_norms]  # an array of numpy is fine, too
+    gradient_norms = [float(norm) if np.isfinite(norm) else np.nan for norm in gradient_norms]  # NaN: it diverged
     _check_lengths(history, past_losses, gradient_norms)
     for past in history:
         require_same_layer(spectrum, past, role="earlier")

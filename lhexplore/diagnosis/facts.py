@@ -125,6 +125,7 @@ def unchanged(grid: Grid) -> Iterator[Sign | Silence]:
         heuristic=False,
         facts=lambda i, t: {"before": grid.labels[chain.columns(i, t, 2)[0]]},
         looked_back=2,
+        together=True,
     )
     yield Sign(
         FACT,

@@ -185,7 +185,7 @@ class Grid:
             at = np.clip(place + (place >= rank), 0, last)
             return np.take_along_axis(ascending, at, axis=0)
 
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(all="ignore"):
             middle = (other((count - 1) // 2) + other(count // 2)) / 2
             usable = (count >= self.limits.others) & (middle > 0) & np.isfinite(middle)
             return np.where(usable, layers / middle, np.nan)

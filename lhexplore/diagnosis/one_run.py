@@ -34,13 +34,23 @@ def require_one_run(course: Course) -> None:
                     f"Course.{name} has an entry for {layer or WHOLE!r} at {label!r}, which is none of its snapshots: "
                     f"{course.snapshots!r:.80}."
                 )
+    if course.reference is not None:
+        require_one_run(course.reference)
+        sample = dict(list(course.spectra.items())[:1])
+        _alike(sample | _aside(course.reference.spectra, "the reference run"), ("curvature", "functional"))
     _alike(course.spectra, tuple(_SAME))
     _alike(course.held_out, tuple(_SAME))
     _one_size({**course.held_out, **course.spectra})
     for cell, held_out in course.held_out.items():
         if cell in course.spectra:
-            _alike({cell: course.spectra[cell], ("held-out data", cell[1]): held_out}, ("curvature", "functional"))
+            aside = _aside({cell: held_out}, "held-out data")
+            _alike({cell: course.spectra[cell], **aside}, ("curvature", "functional"))
             _other_data(course.spectra[cell], held_out)
+
+
+def _aside(spectra: Mapping[Cell, Spectrum], whose: str) -> dict[Cell, Spectrum]:
+    """One of the spectra, under a name that says whose it is."""
+    return {(f"{layer or WHOLE} of {whose}", label): s for (layer, label), s in list(spectra.items())[:1]}
 
 
 def _alike(spectra: Mapping[Cell, Spectrum], names: tuple[str, ...]) -> None:

@@ -23,6 +23,7 @@ from .thresholds import Thresholds
 
 _NAMED = 5  # layers that a sentence lists
 _LINES = 12  # findings that a repr shows
+_LEVEL_WORDS = {"warning": "warning", "note": "note", "info": "fact"}
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -72,9 +73,10 @@ class RunDiagnosis:
         return partial(diagnose_run, alarms=self._grid.alarms), (self._grid.course, self.thresholds)
 
     def __repr__(self) -> str:
-        counts = [f"{sum(f.level == level for f in self.findings)} {level}" for level in LEVELS]
+        levels = [found.level for found in self.findings]
+        counts = ", ".join(_count(levels.count(level), _LEVEL_WORDS[level]) for level in LEVELS)
         blocks = sum(name is not None for name in self.layers)
-        lines = [f"RunDiagnosis of {blocks} layers × {len(self.snapshots)} snapshots: {', '.join(counts)}"]
+        lines = [f"RunDiagnosis of {_count(blocks, 'layer')} × {_count(len(self.snapshots), 'snapshot')}: {counts}"]
         for found in self.findings[:_LINES]:
             where = "" if found.layer is None else f" {found.layer!r}"
             lines.append(f"  {found.level} {found.rule}{where} from {found.snapshot!r}: {found.title}. {found.text}")
@@ -105,7 +107,7 @@ def diagnose_run(
     require_one_run(course)
     named_numbers({} if alarms is None else alarms, "alarms")
     grid = Grid(course, thresholds, alarms or {})
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         said = [item for rule in RULES for item in rule(grid)] if grid.labels else []
     signs = tuple(item for item in said if isinstance(item, Sign) and item.fires.any())
     found = _sorted([finding for sign in signs for finding in _of_run(sign, grid)])
@@ -189,6 +191,10 @@ def _place(sign: Sign, i: int, t: int) -> int | None:
 
 def _sorted(found: list[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda item: (LEVELS.index(item.level), -item.weight)))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _names(names: tuple[str | None, ...]) -> str:

@@ -1,11 +1,14 @@
-"""Hand-made spectra: exact ones from a list of eigenvalues, estimated ones from nodes and weights per probe."""
+"""Hand-made spectra: exact ones from a list of eigenvalues, estimated ones from nodes per probe; courses of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lhexplore.diagnosis import Course
+from lhexplore.layer_state import LayerState
 from lhexplore.spectrum import Spectrum
 
 
@@ -31,6 +34,51 @@ def _lanczos(
         method="lanczos",
         **fields,
     )
+
+
+def _course(
+    layers: Mapping[str | None, Sequence[Any]],
+    *,
+    held_out: Mapping[str | None, Sequence[Any]] | None = None,
+    gradients: Mapping[str | None, Sequence[float]] | None = None,
+    recorded: Mapping[str, Sequence[float]] | None = None,
+    fields: Mapping[str, Any] | None = None,
+    **known: Any,
+) -> Course:
+    """Snapshots "0", "1", …: a list of eigenvalues, a Spectrum or None for each; numbers recorded at each by name."""
+    count = len(next(iter(layers.values())))
+    labels = tuple(str(k) for k in range(count))
+
+    def cells(rows: Mapping[str | None, Sequence[Any]], **more: Any) -> dict[tuple[str | None, str], Spectrum]:
+        found = {}
+        for name, row in rows.items():
+            for label, value in zip(labels, row, strict=True):
+                if isinstance(value, Spectrum):
+                    found[name, label] = replace(value, layer=name, snapshot=label, **more)
+                elif value is not None:
+                    found[name, label] = _exact(value, layer=name, snapshot=label, **{**(fields or {}), **more})
+        return found
+
+    return Course(
+        snapshots=labels,
+        spectra=cells(layers),
+        held_out=cells(held_out or {}, split="held_out"),
+        losses={
+            label: {name: row[k] for name, row in (recorded or {}).items() if row[k] is not None}
+            for k, label in enumerate(labels)
+        },
+        states={
+            (name, label): LayerState(name, label, 1, gradient_norm=norm)
+            for name, row in (gradients or {}).items()
+            for label, norm in zip(labels, row, strict=True)
+        },
+        **known,
+    )
+
+
+@pytest.fixture(scope="session")
+def course() -> Callable[..., Course]:
+    return _course
 
 
 @pytest.fixture(scope="session")
