@@ -2,16 +2,20 @@
 
 from .course import Course
 from .diagnose import Diagnosis, diagnose, diagnose_cell
-from .drift import drift
+from .drift import drift, log_drift
 from .findings import Finding
 from .hesd import Hesd, compare_kh, hesd
-from .metrics import METRICS, explain, metric, metric_error, metrics, register
+from .metrics import METRICS, explain, metric, metric_error, metrics
+from .own_metrics import register, register_metric, unregister
 from .run import RunDiagnosis, diagnose_run
 from .spectral_metrics import Metric
+from .state_metrics import PAIR_METRICS, STATE_METRICS
 from .thresholds import Thresholds
 
 __all__ = [
     "METRICS",
+    "PAIR_METRICS",
+    "STATE_METRICS",
     "Course",
     "Diagnosis",
     "Finding",
@@ -26,8 +30,11 @@ __all__ = [
     "drift",
     "explain",
     "hesd",
+    "log_drift",
     "metric",
     "metric_error",
     "metrics",
     "register",
+    "register_metric",
+    "unregister",
 ]

@@ -1,4 +1,4 @@
-"""Every metric by name: one table, open to one's own entries, and the values of a spectrum, formed once.
+"""Every metric of a spectrum by name, formed once; the table is open to one's own entries (`own_metrics`).
 
 A metric that cannot be formed is NaN, and ``explain`` says why. Quotients are formed from λ/|λ|max, so they neither
 overflow nor change with the scale of the loss.
@@ -10,16 +10,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import SettingError, suggest
+from ..layer_state import LayerState
 from ..spectrum import Spectrum
 from . import texts
 from .arguments import a_spectrum, is_number
 from .measure import psd_by_structure
 from .remembered import remembered
 from .spectral_metrics import NEEDS, SPECTRAL, Metric
+from .state_metrics import PAIR_METRICS, STATE_METRICS, beside, explain_state
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in SPECTRAL}
-_BUILT_IN = frozenset(SPECTRAL)
-_OWN_NAMES = frozenset(METRICS)
+BUILT_IN = frozenset(METRICS)
+_OURS = frozenset(SPECTRAL)
 
 
 class Outcome(NamedTuple):
@@ -29,10 +31,29 @@ class Outcome(NamedTuple):
     why: str = ""
 
 
-def metrics(spectrum: Spectrum) -> dict[str, float]:
-    """Form every registered metric; NaN where it is undefined."""
+def metrics(
+    spectrum: Spectrum,
+    state: LayerState | None = None,
+    before: Spectrum | None = None,
+    learning_rate: float | None = None,
+) -> dict[str, float]:
+    """Form every registered metric; NaN where it is undefined, and `explain` says why.
+
+    Args:
+        spectrum: the block.
+        state: its gradient and parameters, for the metrics of these.
+        before: the same block at an earlier snapshot, computed in the same way, for the drift from it.
+        learning_rate: for the stability number.
+
+    Metrics of what is not given are absent.
+
+    Raises:
+        SettingError: something is of another kind.
+        ComparisonError: the state is of another block, or the spectra do not compare.
+    """
     a_spectrum(spectrum)
-    return {name: _outcome(chosen, spectrum).value for name, chosen in METRICS.items()}
+    found = {name: _outcome(chosen, spectrum).value for name, chosen in METRICS.items()}
+    return found | beside(spectrum, state=state, before=before, learning_rate=learning_rate)
 
 
 def metric(name: str, spectrum: Spectrum) -> float:
@@ -56,28 +77,16 @@ def metric_error(name: str, spectrum: Spectrum) -> float:
     return chosen.error(spectrum)
 
 
-def register(metric: Metric) -> Metric:
-    """Add a metric of one's own, or replace an earlier one of the same name.
+def explain(name: str, spectrum: Spectrum, state: LayerState | None = None) -> str:
+    """Say what a metric means here, and why where it is NaN or infinite.
 
-    Raises:
-        SettingError: for a name that is no identifier or belongs to a built-in metric, or an unknown need.
+    ``state`` tells that of the metrics of gradient and parameters.
     """
-    if not isinstance(metric, Metric) or not isinstance(metric.name, str) or not callable(metric.function):
-        raise SettingError(f"Expected a Metric with a name and a function of a spectrum, got {metric!r:.80}.")
-    if not metric.name.isidentifier():
-        raise SettingError(f"A metric's name must be a Python identifier, got {metric.name!r}.")
-    if metric.name in _OWN_NAMES:
-        raise SettingError(f"{metric.name!r} is a built-in metric. Choose another name.")
-    for need in metric.needs:
-        if need not in NEEDS:
-            raise SettingError(f"Metric {metric.name!r} has an unknown need {need!r}. {suggest(need, NEEDS)}")
-    METRICS[metric.name] = metric
-    return metric
-
-
-def explain(name: str, spectrum: Spectrum) -> str:
-    """Say what a metric means here, and why where it is NaN or infinite."""
     a_spectrum(spectrum)
+    if name in PAIR_METRICS:
+        return PAIR_METRICS[name].meaning
+    if name in STATE_METRICS:
+        return STATE_METRICS[name].meaning if state is None else explain_state(name, state)
     chosen = _find(name)
     value, why = _outcome(chosen, spectrum)
     remarks = [chosen.meaning]
@@ -115,7 +124,7 @@ def _formed(chosen: Metric, spectrum: Spectrum) -> Outcome:
     for need in chosen.needs:
         if not NEEDS[need](spectrum):
             return Outcome(math.nan, texts.NEEDS[need])
-    if chosen in _BUILT_IN:
+    if chosen in _OURS:
         return Outcome(float(chosen.function(spectrum)))
     try:  # somebody's function: whatever it does, tables and pictures must go on
         with np.errstate(all="ignore"):
