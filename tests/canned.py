@@ -149,11 +149,13 @@ FROM, TO = 4, 6  # the snapshots at which something is found
 def finding(rule: str, level: Any, layer: str | None, k: int, *, end: str = "", **more: Any) -> Finding:
     """What a rule says of a block; ``end`` places it at that end of its spectrum."""
     label = f"step-{STEPS[k]:06d}"
-    values = {"title": f"{rule} speaks", "text": "The trace stays high.", "action": "Look at the labels."}
+    values = {
+        "title": f"{rule} speaks", "text": "The trace stays high.", "action": "Look at the labels.",
+        "eigenvalue": getattr(spectrum(layer, k, label), end) if end else None,
+    }  # fmt: skip
     return Finding(
         rule=rule, level=level, value=3.5, threshold=2.0, layer=layer, snapshot=label,
-        eigenvalue=getattr(spectrum(layer, k, label), end) if end else None, window=(label,),
-        evidence="Seen in small networks.", refute="Clean labels with the same trace.",
+        window=(label,), evidence="Seen in small networks.", refute="Clean labels with the same trace.",
         **{"heuristic": True, "record": "right in 9 of 10 cases", **values, **more},
     )  # fmt: skip
 

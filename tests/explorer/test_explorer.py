@@ -9,8 +9,9 @@ import weakref
 import ipywidgets
 import numpy as np
 import pytest
-from canned import HOSTILE, LAYERS, MISSING, CannedSession
+from canned import FROM, HOSTILE, LAYERS, MISSING, CannedSession
 
+from lhexplore.diagnosis.number_texts import short
 from lhexplore.errors import (
     ClosedError,
     LossError,
@@ -93,7 +94,7 @@ def test_a_loss_that_is_evaluated_later_is_drawn(made):
     until(lambda: known)
     explorer.settled(PATIENCE)
     plot = explorer._parts.loss._plot
-    assert [key.words for key in plot.legend][0] == "training loss"
+    assert next(key.words for key in plot.legend) == "training loss"
     assert "y0" in plot.root.select_one({"name": "losses"}).data
 
 
@@ -424,6 +425,130 @@ def test_hostile_names_stay_text(made):
     for widget in explorer._parts.boxes:
         assert not any(isinstance(child, ipywidgets.HTML) for child in widget.children)
     assert not any(isinstance(widget, ipywidgets.HTML | ipywidgets.Output) for widget in WIDGETS.values())
+
+
+# ---- findings
+
+
+def test_findings_of_the_run_stand_in_their_places_and_lead_there(made):
+    explorer = made(CannedSession(missing=set()), snapshot=0)
+    explorer.settled(PATIENCE)
+    parts = explorer._parts
+    listed = json.loads(parts.findings.texts)
+    assert [row["rule"] for row in listed["rows"][:3]] == ["D2", "D7", "D1"]
+    assert listed["silent"] == [["D8", "The step size is not known."]]
+    assert listed["words"].startswith("7 in what is known")
+    assert [f["rule"] for f in card(explorer, FROM)["findings"]] == ["D2", "D7", "D6"]
+    assert card(explorer, 0)["findings"] == []
+    assert len(parts.heat._plot.root.select_one({"name": "heat-marks"}).data["x"]) == 6
+    assert list(parts.loss._plot.root.select_one({"name": "loss-marks"}).data["x"]) == [FROM, 7, 9]
+    for row, place in ((2, ("conv2", 7)), (0, ("conv1", FROM))):
+        parts.findings._handle_custom_msg({"kind": "go", "index": row}, [])
+        assert (explorer.layer, explorer.snapshot) == place
+    for nonsense in ({"kind": "go", "index": 99}, {"kind": "go", "index": "0"}, {"kind": "went", "index": 1}, {}):
+        parts.findings._handle_custom_msg(nonsense, [])
+    assert (explorer.layer, explorer.snapshot) == ("conv1", FROM)
+
+
+def test_a_finding_of_a_layer_that_is_not_shown_is_not_listed(made):
+    explorer = made(CannedSession(missing=set()), layers=["head"])
+    explorer.settled(PATIENCE)
+    assert [row["rule"] for row in json.loads(explorer._parts.findings.texts)["rows"]] == ["D1", "D9"]
+
+
+def test_the_run_is_judged_when_all_is_known_and_seldom_before(made):
+    class Counting(CannedSession):
+        judged = 0
+
+        def findings(self, **how):
+            self.judged += 1
+            self.known_then = 48 - len(self.missing)
+            return super().findings(**how)
+
+    session = Counting(missing={("conv1", k) for k in range(12)})
+    explorer = made(session)
+    explorer.settled(PATIENCE)
+    assert session.known_then == 48
+    assert session.judged < 6  # not once per spectrum
+    before = session.judged
+    explorer.layer, explorer.snapshot, explorer.view = "head", 2, "density"
+    explorer.settled(PATIENCE)
+    assert session.judged == before
+
+
+def test_a_judgement_that_fails_says_so_and_the_rest_stays(made):
+    session = CannedSession(missing=set())
+    session.findings = lambda **_: 1 / 0
+    explorer = made(session)
+    explorer.settled(PATIENCE)
+    assert "ZeroDivisionError" in explorer._parts.status.problem
+    assert card(explorer)["state"] == "known"
+
+
+# ---- held-out data
+
+
+def test_without_held_out_data_there_is_no_choice(made):
+    explorer = made()
+    assert not any(explorer._parts.split in box.children for box in explorer._parts.boxes)
+    with pytest.raises(SettingError, match="no held-out data"):
+        explorer.split = "both"
+    assert explorer.split == "data"
+    with pytest.raises(SettingError, match="held_out"):
+        made(CannedSession(has_held_out=True)).split = "validation"
+
+
+def test_both_computes_what_is_missing_of_either_and_says_so_until_then(made):
+    absent = {(name.name, k, "held_out") for name in LAYERS[:4] for k in range(12)}
+    session = CannedSession(missing=set(absent), has_held_out=True)
+    explorer = made(session, snapshot=5)
+    explorer.settled(PATIENCE)
+    assert session.asked == []  # nobody asked for held-out data
+    assert any(explorer._parts.split in box.children for box in explorer._parts.boxes)
+    session.pause = 0.05
+    explorer._parts.split.value = "both"
+    assert explorer.split == "both"
+    until(lambda: card(explorer, 11)["beside"])
+    assert card(explorer, 11)["beside"] == [["Held-out data: not computed yet."]]
+    session.pause = 0
+    explorer.settled(PATIENCE)
+    assert session.asked[0] == ("conv1", 5, "held_out")
+    assert set(session.asked) == absent
+    assert explorer.status == "96/96 spectra · all known"
+    rows = {name: values for name, *values in card(explorer)["beside"]}
+    assert rows["λmax"] == [short(explorer.spectrum.largest), short(explorer.held_out.largest), "1.3"]
+    assert rows["trace"][2] == "1.3"
+    assert rows["C_t"][2] == "1"  # a ratio of ends does not change
+    assert str(explorer.request) == (
+        "session.spectrum('conv1', 'step-000016'), session.spectrum('conv1', 'step-000016', split='held_out')"
+    )
+    assert "over__y" in explorer._parts.spectrum._plot.frames
+    assert repr(explorer).endswith("split='both')")
+
+
+def test_held_out_alone_is_drawn_and_judged_as_such(made):
+    class Judging(CannedSession):
+        splits = ()
+
+        def findings(self, *, split="data"):
+            self.splits = (*self.splits, split)
+            return super().findings(split=split)
+
+    session = Judging(missing=set(), has_held_out=True)
+    explorer = made(session, split="held_out")
+    explorer.settled(PATIENCE)
+    assert explorer.spectrum.split == "held_out"
+    assert explorer.held_out is explorer.spectrum
+    assert session.splits[-1] == "held_out"
+    assert card(explorer)["title"].endswith("held-out data")
+    assert card(explorer)["beside"] == []
+    assert "held-out data" in json.loads(explorer._parts.spectrum_words.texts)[11]
+    assert "on held-out data" in json.loads(explorer._parts.findings.texts)["words"]
+    assert str(explorer.request) == "session.spectrum('conv1', 'step-001024', split='held_out')"
+    explorer.split = "data"
+    explorer.settled(PATIENCE)
+    assert (explorer.spectrum.split, explorer.held_out) == ("data", None)
+    assert session.splits[-1] == "data"
 
 
 # ---- the end

@@ -97,6 +97,18 @@ def test_the_whole_network_is_filled_only_where_it_is_looked_at():
     assert str(whole.request) == "session.spectrum(None, 'b')"
 
 
+def test_both_kinds_of_data_are_wanted_together_and_make_two_calls():
+    looking = Selection(ENTRIES, ("a", "b"), ("a", "b"), ("conv1", "head"), "conv1", 0, split="both")
+    assert looking.cells == (Cell("conv1", 0), Cell("conv1", 0, "held_out"))
+    assert looking.wanted()[:2] == list(looking.cells)
+    assert len(looking.wanted()) == len(set(looking.wanted())) == 2 * 2 * 2
+    assert looking.cell.split == looking.main == "data"
+    assert str(looking.request) == "session.spectrum('conv1', 'a'), session.spectrum('conv1', 'a', split='held_out')"
+    alone = Selection(ENTRIES, ("a", "b"), ("a", "b"), ("conv1", "head"), "conv1", 0, split="held_out")
+    assert {cell.split for cell in alone.wanted()} == {"held_out"}
+    assert str(alone.request) == "session.spectrum('conv1', 'a', split='held_out')"
+
+
 def test_skipped_layers_are_listed_unless_a_choice_of_layers_leaves_them_out():
     usable = [entry.name for entry in ENTRIES if entry.usable]
     assert "old" in [entry.name for entry in shown(ENTRIES, usable)]

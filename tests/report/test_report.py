@@ -150,3 +150,32 @@ def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(SettingError, match="Choose a file you may write"):
         write(CannedSession(), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_findings_are_located_in_every_figure_and_listed(page):
+    data = page.data
+    conv1 = data["layers"][0]
+    words = {column: rows for source, column, rows in conv1["figure"]["spec"]["words"] if source == "flags"}
+    assert [k for k in range(12) if any(words["label"][k])] == [4, 5, 6]
+    assert "D2 D7" in words["label"][4]
+    assert [f["rule"] for f in conv1["readings"][5]["findings"]] == ["D2", "D7", "D6"]
+    assert "D2 speaks; D7 speaks" in conv1["readings"][5]["cells"][2]
+    for figure, marks in ((data["loss"], "loss-marks"), (data["maps"][0]["figure"], "heat-marks")):
+        assert marks in json.dumps(figure["document"])
+    listed = data["findings"]
+    assert (listed["rows"][0]["layer"], listed["rows"][0]["frame"]) == ("conv1", 4)
+    assert listed["silent"] == [["D8", "The step size is not known."]]
+
+
+def test_held_out_spectra_lie_over_those_of_training_where_they_are_known(tmp_path):
+    session = CannedSession(has_held_out=True)
+    session.missing |= {("conv1", 4, "held_out")} | {("head", k, "held_out") for k in range(12)}
+    data = Page(write(session, tmp_path / "r.html").read_text("utf-8")).data
+    conv1, head = data["layers"][0], data["layers"][3]
+    assert ["over", "y"] in [column[:2] for column in conv1["figure"]["spec"]["columns"]]
+    assert ["over", "y"] not in [column[:2] for column in head["figure"]["spec"]["columns"]]
+    assert conv1["readings"][4]["beside"] == [["Held-out data: not computed yet."]]
+    assert conv1["readings"][5]["beside"][0][3] == "1.3"
+    assert head["readings"][4]["beside"] == []
+    assert "47 of them also on held-out data" in data["extent"]
+    assert ["held-out", "dense, 80 products"] in conv1["readings"][5]["provenance"]
