@@ -3,24 +3,25 @@
 from .number_texts import Phrase
 from .texts import Wording
 
-_TOY = "seen on small networks on one toy problem; levels do not transfer, so only ratios are used"
+_STUDY = "found on hundreds of small networks; levels do not transfer, so only ratios are used"
 
 _WORDINGS = {
     "overfit": Wording(
         "Interpolation or overfitting: watch",
-        "Over the last {count} snapshots the training loss fell to {train:.3g} of its value while the held-out loss "
-        "rose to {held_out:.3g} of its value, and the trace of this block fell to {trace:.3g} of its largest value.",
+        "The held-out loss is {value:.3g} times its lowest, which it had at {lowest}, while the training loss has "
+        "fallen to {train:.3g} of its value there.{trace}",
         "Compare with the snapshot of smallest held-out loss, and look at the held-out spectrum.",
-        f"Curvature of a cross-entropy collapses at interpolation; {_TOY}",
-        "A held-out loss that falls again, or a held-out trace that does not fall with the training one.",
+        "The losses alone decide: in lhexplore's study no curvature told overfitting better. That of a cross-entropy "
+        "collapses at interpolation",
+        "A held-out loss that falls again, or that is high on these few examples only.",
     ),
     "memorisation": Wording(
         "Memorised labels: watch",
-        "The training data are fitted, and the trace is {value:.3g} times that of the reference run at a comparable "
-        "training loss or accuracy (limit {threshold:g}).",
+        "The training data are fitted, and on the way there the trace of all layers was up to {value:.3g} times that "
+        "of the reference run at the same training loss (limit {threshold:g}).",
         "Look for wrong labels, and compare the held-out accuracy with that of the reference run.",
-        f"At equal training accuracy memorised labels kept about five times the curvature; {_TOY}",
-        "Equal held-out accuracy of both runs, or a reference of another size, loss or learning rate.",
+        f"Labels without a rule take more curvature to fit to the same loss; {_STUDY}",
+        "Equal held-out accuracy of both runs, or a reference of another learning rate or of an easier task.",
     ),
     "memorisation, alarm": Wording(
         "Memorised labels: watch",
@@ -31,28 +32,37 @@ _WORDINGS = {
         "its calibration is lhexplore's",
         "A change of learning rate or data at the alarm, or a held-out loss that keeps falling.",
     ),
+    "memorisation, held-out": Wording(
+        "Memorised labels: watch",
+        "The training data are fitted, while the held-out loss is {value:.3g} times that of the first snapshot; the "
+        "trace of all layers is still {own:.2g} of its largest, so this is not long training alone.",
+        "Look for wrong labels; compare with a run of the same network on data that are known to be clean.",
+        f"What was learnt by heart makes held-out predictions worse than none; {_STUDY}",
+        "Held-out data of another kind than the training data.",
+    ),
+    "low rank": Wording(
+        "Dead or underused layer",
+        "Only {value:.3g} of this layer's directions have any curvature, {possible:.3g} of those that the frozen data "
+        "could show.",
+        "Look at the share of units that are never active, in this layer and in the one before it.",
+        f"A unit that is never active takes its weights, and those that it feeds, out of the loss; {_STUDY}",
+        "Units that are active on these data, or a rank that grows with more frozen examples.",
+    ),
+    "faint": Wording(
+        "Dead or underused layer",
+        "Its largest |λ| is {value:.2g} of that of the steepest layer: the loss hardly depends on it.",
+        "Look at the layer's gradient norm: vanishing gradients and a branch that is scaled away both show so.",
+        f"Gradients that vanish leave curvature that vanishes with their square; {_STUDY}",
+        "Gradients like those of the other layers, or layers whose parameters differ by orders of magnitude.",
+    ),
     "bottleneck": Wording(
         "Underparameterised or a bottleneck",
-        "The training loss is flat ({flat:.2g} relative change over the last {count} snapshots) but not small, λmax "
-        "is {value:.3g} times the median of the other layers, and the effective rank per parameter is the highest.",
-        "Widen this layer or the one before it, and see whether the training loss moves again.",
-        f"Networks too narrow for their task kept a high λmax and a high effective rank; {_TOY}",
-        "A lower learning rate that makes the loss fall again: then it was the optimiser.",
-    ),
-    "underused": Wording(
-        "Dead or underused layer",
-        "{what} is {share:.3g} of what it can be, {value:.2g} times the median of the other layers.",
-        "Look at the layer's gradient norm and at the share of zero activations.",
-        "Few directions of this layer change the loss; the rank cap of the frozen data is taken into account",
-        "A gradient norm like that of the other layers, or a rank that grows with more frozen examples.",
-    ),
-    "underused, alive": Wording(
-        "Low rank, but not dead",
-        "{what} is {share:.3g} of what it can be, {value:.2g} times the median of the other layers; the layer's "
-        "gradient is not far below that of the others.",
-        "Look at the share of zero activations, and at the rank with more frozen examples.",
-        "Few directions of this layer change the loss; the gradient says that it is in use",
-        "A rank that grows with more frozen examples.",
+        "The training loss is flat ({flat:.2g} relative change over the last {count} snapshots) at {share:.2g} of its "
+        "largest. One step along any layer's gradient would take off no more than {value:.2g} of it, and λmax per "
+        "loss is {grown:.3g} times that of the first snapshot.",
+        "Widen the narrowest layer, and see whether the training loss moves again.",
+        f"Networks too narrow for their task end steep, with nothing left to gain; {_STUDY}",
+        "A wider network that stops at the same loss: then it is in the data, or in the regularisation.",
     ),
     "no curvature, alive": Wording(
         "No curvature, but a gradient",
@@ -88,9 +98,9 @@ _WORDINGS = {
     ),
     "quasi-singular": Wording(
         "Quasi-singular",
-        "λmax has collapsed: {value:.2g} of {reference}.",
+        "λmax of the steepest layer has collapsed: {value:.2g} of {reference}, with next to no training loss left.",
         "Do not rank snapshots by sharpness here; read C_t, on held-out data if there are any, and use float64.",
-        "lhexplore's own detector, calibrated on one toy; the collapse is that of p(1 − p) in a cross-entropy",
+        f"The collapse is that of p(1 − p) in a cross-entropy that was trained on and on; {_STUDY}",
         "A training loss that is not small, or a held-out λmax of similar size.",
     ),
     "edge": Wording(

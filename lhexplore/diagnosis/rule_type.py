@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..spectrum import Spectrum
+from .findings import Level
 from .grid import Grid, Mask
 from .hesd import DEFECT_LIMIT, LIMIT
 from .sign import Facts, Sign, Silence
@@ -19,24 +20,30 @@ _ROOM = 0.2  # of λmax: less than this moves C_t from half of LIMIT to LIMIT
 
 
 def hesd_type(grid: Grid) -> Iterator[Sign | Silence]:
-    """What the HESD type means for reading on; the criteria themselves for the whole network only."""
+    """What the HESD type means for reading on; the criteria themselves for the whole network only.
+
+    A negative type warns only of a whole network that has learnt: before, and in single layers, it is ordinary.
+    """
     limits, chain = grid.limits, grid.chain()
     closer = grid.known & ~grid.flat & ~(_surely_positive(grid) & grid.layer_rows)
     names, ct = np.full(grid.shape, "", object), np.full(grid.shape, np.nan)
     for i, t in np.argwhere(closer).tolist():
         found = grid.type_of(i, t)
         names[i, t], ct[i, t] = ("" if found.flat else found.type), found.ct
-    yield Sign(
-        TYPE,
-        "mainly negative",
-        "warning",
-        fires=names == "MN",
-        value=ct,
-        threshold=LIMIT,
-        chain=chain,
-        facts=lambda i, t: {"ct": ct[i, t], "limit": LIMIT},
-        eigenvalue=grid.smallest,
-    )
+    trained = (grid.train_loss <= limits.trained * np.fmax.accumulate(grid.train_loss)) & ~grid.layer_rows
+    cases: tuple[tuple[Level, Mask], ...] = (("warning", trained), ("note", ~trained))
+    for level, where in cases:
+        yield Sign(
+            TYPE,
+            "mainly negative",
+            level,
+            fires=(names == "MN") & where,
+            value=ct,
+            threshold=LIMIT,
+            chain=chain,
+            facts=lambda i, t: {"ct": ct[i, t], "limit": LIMIT},
+            eigenvalue=grid.smallest,
+        )
     yield Sign(
         TYPE,
         "undecided",

@@ -11,55 +11,16 @@ import numpy as np
 
 from .facts import FACTS
 from .grid import Grid
-from .losses import HELD_OUT
-from .quasi_singular import has_collapsed
-from .rule_bottleneck import bottleneck
-from .rule_memorisation import memorisation
+from .rule_collapse import collapsed
+from .rule_idle import underused
+from .rule_memorised import memorisation
+from .rule_narrow import bottleneck
+from .rule_overfit import overfit
 from .rule_step import edge_of_stability
 from .rule_type import hesd_type
-from .rule_underused import underused
 from .sign import Sign, Silence
 
 Rule = Callable[[Grid], Iterator[Sign | Silence]]
-
-
-def overfit(grid: Grid) -> Iterator[Sign | Silence]:
-    """D1: training loss, trace and negative share fall while the held-out loss rises."""
-    window, chain = grid.limits.window, grid.chain()
-    train, held_out = grid.train_loss, grid.recorded(HELD_OUT)
-    if np.isnan(train).all():
-        yield Silence("D1", "no loss")
-    elif np.isnan(held_out).all():
-        yield Silence("D1", "no held-out loss")
-    elif chain.length < window:
-        yield Silence("D1", "few snapshots", {"window": window, "length": chain.length})
-    else:
-        train, held_out = np.broadcast_to(train, grid.shape), np.broadcast_to(held_out, grid.shape)
-        falls = (train < chain.back(train)) & (train > 0) & (grid.trace < chain.back(grid.trace)) & (grid.trace > 0)
-        step = falls & (held_out > chain.back(held_out)) & (chain.back(held_out) > 0)
-        may_fire = chain.lasting(step, window - 1)
-        reached = np.zeros(grid.shape, bool)
-        for i, t in np.argwhere(may_fire).tolist():
-            reached[i, chain.columns(i, t, window)] = True
-        negative = grid.metric("negative_fraction", reached)
-        step &= ~(negative > chain.back(negative))
-        rise, fall, own = (
-            held_out / chain.back(held_out, window - 1),
-            train / chain.back(train, window - 1),
-            chain.own(grid.trace),
-        )
-        yield Sign(
-            "D1",
-            "overfit",
-            "warning",
-            fires=chain.lasting(step, window - 1),
-            value=rise,
-            threshold=1.0,
-            chain=chain,
-            facts=lambda i, t: {"train": fall[i, t], "held_out": rise[i, t], "trace": own[i, t]},
-            reach=window,
-            together=True,
-        )
 
 
 def ill_conditioned(grid: Grid) -> Iterator[Sign | Silence]:
@@ -116,32 +77,6 @@ def saddle_like(grid: Grid) -> Iterator[Sign | Silence]:
         )
 
 
-def collapsed(grid: Grid) -> Iterator[Sign | Silence]:
-    """D7: the quasi-singular flag."""
-    limit, chain = grid.limits.collapse, grid.chain()
-    judged = (grid.largest > grid.band) & ~grid.flat
-    own = np.where(judged & ~np.isnan(chain.back(grid.largest)), chain.own(grid.largest), np.nan)
-    gap = np.where(judged, grid.largest / grid.held_out, np.nan)
-    loss = np.broadcast_to(grid.train_loss, grid.shape)
-    if np.isnan(gap).all() and (np.isnan(own) | np.isnan(loss)).all():
-        yield Silence("D7", "no collapse")
-        return
-    by_own, by_gap = has_collapsed(own, gap, loss, small_loss=grid.small_loss, limit=limit)
-    yield Sign(
-        "D7",
-        "quasi-singular",
-        "warning",
-        fires=by_own | by_gap,
-        value=np.where(by_gap, gap, own),
-        threshold=limit,
-        chain=chain,
-        facts=lambda i, t: {"reference": "λmax on held-out data" if by_gap[i, t] else "its largest value so far"},
-        eigenvalue=grid.largest,
-        looked_back=len(grid.labels),
-        together=True,
-    )
-
-
 RULES: tuple[Rule, ...] = (
     overfit,
     memorisation,
@@ -154,4 +89,4 @@ RULES: tuple[Rule, ...] = (
     hesd_type,
     *FACTS,
 )
-FOLLOW = ("D1", "D6", "D7")  # rules that follow a layer's numbers through time
+FOLLOW = ("D6",)  # rules that follow a layer's numbers through time

@@ -19,16 +19,14 @@ SILENCES = {
         "Neither training accuracy nor training loss is known. Record one with the snapshots, or call "
         "session.evaluate()."
     ),
-    "no reference": Phrase(
-        "There is neither a reference run (reference=) nor an alarm of the trace monitor to hold the traces against."
+    "no witness": Phrase(
+        "It needs a reference run (reference=), a held-out loss from the first snapshot on, or an alarm of the trace "
+        "monitor: training data alone do not tell."
     ),
     "no steps": Phrase("The trace monitor counts optimiser steps, and those of the snapshots are not known."),
     "other reference": Phrase(
-        "The reference run has no snapshot at a comparable training loss or accuracy with spectra of the same blocks, "
-        "made in the same way."
-    ),
-    "no effective rank": Phrase(
-        "The effective rank needs every eigenvalue, and those of too few layers are known. Compute exact spectra."
+        "The reference run has no snapshots at comparable training losses with spectra of the same blocks, made in the "
+        "same way."
     ),
     "no gradient": Phrase("Gradient norms are not known. Compute the states of the layers beside their spectra."),
     "structure": Phrase("Every block is PSD by structure, so none can have negative curvature."),

@@ -20,25 +20,30 @@ class Thresholds:
 
     window: int = 3  # snapshots: as many in a row a rule needs; heuristic
     others: int = 2  # layers: as many others a rule that compares layers needs; heuristic
-    flat_loss: float = 0.01  # D3: training loss, largest less smallest over the window, of their mean; heuristic
-    small_loss: float = SMALL_LOSS  # D2, D3, D7: in nats, used only while no earlier loss is known; heuristic
-    small_loss_ratio: float = 0.1  # D2, D3, D7: training loss of the largest one so far; heuristic
-    accuracy: float = 0.99  # D2: share of training examples, from here on the data count as fitted; heuristic
-    reference: float = 3.0  # D2: trace of the reference run's; heuristic
-    comparable: float = 2.0  # D2: training losses that differ by at most this factor compare; heuristic
-    comparable_accuracy: float = 0.02  # D2: training accuracies that differ by at most this compare; heuristic
-    high: float = 5.0  # D3: λmax of the other layers'; heuristic
-    low: float = 0.1  # D4: rank and effective rank, each of what it can be, of the other layers'; heuristic
-    alive: float = (
-        0.1  # D4: gradient per root of a parameter of the other layers' that makes a warning a note; heuristic
-    )
+    rise: float = 1.2  # D1: held-out loss of its lowest so far; heuristic
+    flat_loss: float = 0.08  # D3: training loss, largest less smallest over the window, of their mean; heuristic
+    small_loss: float = SMALL_LOSS  # D2, D3, HESD: in nats, used only while no earlier loss is known; heuristic
+    small_loss_ratio: float = 0.05  # D2, D3, HESD: training loss of the largest one so far; heuristic
+    accuracy: float = 0.98  # D2: share of training examples, from here on the data count as fitted; heuristic
+    reference: float = 2.0  # D2: trace of the reference run's at equal training loss; heuristic
+    learning: float = 0.6  # D2: training loss of the largest one so far, from here down the runs compare; heuristic
+    comparable: float = 2.0  # D2: factor by which the training loss may be below any of the reference; heuristic
+    worse: float = 1.25  # D2: held-out loss of that of the first snapshot; heuristic
+    kept: float = 0.1  # D2: trace of its own largest so far, for the held-out loss to count; heuristic
+    grown: float = 2.0  # D3: λmax per loss of that of the first snapshot; heuristic
+    headroom: float = 5e-4  # D3: share of the training loss that one step along a gradient could take off; heuristic
+    low: float = 0.1  # D4: numerical rank of the layer's size; twice that, of what the data allow; heuristic
+    faint: float = 2e-4  # D4: |λ|max of the steepest layer's; heuristic
+    alive: float = 0.1  # D4: gradient per √parameter of the other layers', which makes a warning a note; heuristic
     condition: float = 10.0  # D5: percentile condition and peakedness of the other layers'; heuristic
     saddle: float = 0.1  # D6: |λmin| of λmax; heuristic
     gradient: float = 0.1  # D6: gradient norm of its own largest so far; heuristic
     collapse: float = COLLAPSE  # D7: λmax of its own largest so far, or of held-out data; heuristic
+    vanishing: float = 0.003  # D7: training loss of the largest one so far; heuristic
     edge: float = 2.0  # D8: learning rate × λmax; the classical limit of plain gradient descent on a quadratic
     asymmetry: float = 1e-4  # D9: ‖H − Hᵀ‖ of ‖H‖ that is worth a word; heuristic
     unresolved: float = 1e-3  # D9: error of the ends of the largest |λ| that is worth a word; heuristic
+    trained: float = 0.5  # HESD: training loss of the largest so far, from here down a run counts as trained; heuristic
     floor: float = 0.0  # HESD: in the unit of the eigenvalues; no type is named if the largest |λ| is below; heuristic
     good_re: float = 0.1  # HESD: r_e below it reads as good; heuristic
     good_kh: float = 0.5  # HESD: K_H below it reads as good; heuristic
