@@ -9,10 +9,10 @@ import numpy as np
 
 from ..errors import SettingError
 from ..layer_state import LayerState
-from ..spectrum import Spectrum
+from ..spectrum import WHOLE, Spectrum
 from .arguments import a_spectrum, named_numbers, numbers, spectra
 from .course import Course, up_to
-from .findings import Finding
+from .findings import Finding, in_order
 from .hesd import Hesd, hesd
 from .losses import small, train_loss
 from .measure import require_same_layer
@@ -20,6 +20,8 @@ from .metrics import metrics
 from .run import diagnose_run
 from .thresholds import Thresholds
 
+_OF_RUN = ("D1", "D2", "D3", "D7", "D8")  # rules about all layers together
+_ELSEWHERE = "It judges the run as a whole, not a single layer: session.findings() has it."
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
@@ -95,17 +97,28 @@ def diagnose(
             for label, norm in zip(labels, gradient_norms, strict=False)
         },
     )
-    return diagnose_cell(course, layer, now, thresholds)
+    return _judge(course, layer, now, thresholds, with_run=True)
 
 
 def diagnose_cell(course: Course, layer: str | None, snapshot: str, thresholds: Thresholds = Thresholds()) -> Diagnosis:
     """Judge one block at the last snapshot of a course, or at an earlier one with what followed left out.
 
+    Of a single layer these are the findings in its own place; those of the run are :func:`diagnose_run`'s to tell.
+
     Raises:
-        ComparisonError, SettingError: as :func:`diagnose_run`.
+        ComparisonError, SettingError: as :func:`diagnose_run`; the latter also where there is no spectrum.
     """
-    course = up_to(course, snapshot)
+    if (layer, snapshot) not in course.spectra:
+        raise SettingError(f"There is no spectrum of {layer or WHOLE!r} at {snapshot!r} to judge. Compute it first.")
+    return _judge(up_to(course, snapshot), layer, snapshot, thresholds, with_run=layer is None)
+
+
+def _judge(course: Course, layer: str | None, snapshot: str, thresholds: Thresholds, *, with_run: bool) -> Diagnosis:
     run = diagnose_run(course, thresholds)
+    found = run.at(layer, snapshot)
+    if with_run and layer is not None:
+        found = in_order((*found, *run.at(None, snapshot)))
+    silent = run.silent if with_run else {**run.silent, **dict.fromkeys(_OF_RUN, _ELSEWHERE)}
     spectrum = course.spectra[layer, snapshot]
     history = [
         past
@@ -125,7 +138,7 @@ def diagnose_cell(course: Course, layer: str | None, snapshot: str, thresholds: 
         losses=losses,
         past_losses=past_losses,
     )
-    return Diagnosis(layer, snapshot, judged, metrics(spectrum), run.at(layer, snapshot), dict(run.silent))
+    return Diagnosis(layer, snapshot, judged, metrics(spectrum), found, dict(sorted(silent.items())))
 
 
 def _labels(spectra: Sequence[Spectrum]) -> tuple[str, ...]:

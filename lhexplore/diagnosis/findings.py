@@ -1,6 +1,7 @@
 """The shape of a finding, and how much it weighs beside others."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,3 +45,8 @@ def weigh(level: Level, value: float, threshold: float) -> float:
     ratio = value / threshold if threshold else math.nan
     beyond = min(1.0, abs(math.log10(ratio))) if ratio > 0 else 0.0
     return _SHARE[level] * (0.5 + 0.5 * beyond)
+
+
+def in_order(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Warnings first; of one level, what weighs more."""
+    return tuple(sorted(found, key=lambda item: (LEVELS.index(item.level), -item.weight)))

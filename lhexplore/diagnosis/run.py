@@ -13,7 +13,7 @@ from ..errors import SettingError, UnknownLayerError, UnknownSnapshotError, sugg
 from ..spectrum import WHOLE
 from .arguments import named_numbers
 from .course import Course
-from .findings import LEVELS, Finding
+from .findings import LEVELS, Finding, in_order
 from .grid import Grid
 from .one_run import require_one_run
 from .rules import FOLLOW, RULES
@@ -59,7 +59,7 @@ class RunDiagnosis:
             raise UnknownLayerError(f"The run has no layer {layer!r}. {suggest(layer, known)}")
         i, t = self._grid.layers.index(layer), self._column(snapshot)
         places = [(sign, _place(sign, i, t)) for sign in self._signs]
-        return _sorted([sign.finding(self._grid, i, u) for sign, u in places if u is not None])
+        return in_order([sign.finding(self._grid, i, u) for sign, u in places if u is not None])
 
     def _column(self, snapshot: int | str) -> int:
         count = len(self.snapshots)
@@ -110,7 +110,7 @@ def diagnose_run(
     with np.errstate(all="ignore"):
         said = [item for rule in RULES for item in rule(grid)] if grid.labels else []
     signs = tuple(item for item in said if isinstance(item, Sign) and item.fires.any())
-    found = _sorted([finding for sign in signs for finding in _of_run(sign, grid)])
+    found = in_order([finding for sign in signs for finding in _of_run(sign, grid)])
     return RunDiagnosis(found, _silent(said, grid), course.layers, course.snapshots, thresholds, grid, signs)
 
 
@@ -187,10 +187,6 @@ def _place(sign: Sign, i: int, t: int) -> int | None:
     if sign.reach > 1 and len(later) and t in sign.chain.columns(i, t + int(later[0]), sign.reach):
         return t + int(later[0])
     return None
-
-
-def _sorted(found: list[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(found, key=lambda item: (LEVELS.index(item.level), -item.weight)))
 
 
 def _count(number: int, noun: str) -> str:

@@ -98,5 +98,5 @@ def test_what_is_no_metric_is_not_registered(bad):
 @pytest.mark.parametrize("bad", ["x", None, [1.0]])
 def test_thresholds_are_numbers(bad):
     thresholds = object.__new__(Thresholds)
-    with pytest.raises(SettingError, match="Threshold high must be"):
-        inspect.unwrap(Thresholds.__init__)(thresholds, high=bad)
+    with pytest.raises(SettingError, match="Threshold condition must be"):
+        inspect.unwrap(Thresholds.__init__)(thresholds, condition=bad)

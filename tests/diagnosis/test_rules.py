@@ -295,7 +295,7 @@ def test_peers_must_be_the_same_kind(exact):
         diagnose(exact([1.0]), peers=[exact([1.0], layer="fc2", curvature="ggn")])
 
 
-@pytest.mark.parametrize("bad", [{"window": 1}, {"others": 0}, {"high": -1.0}, {"low": math.nan}])
+@pytest.mark.parametrize("bad", [{"window": 1}, {"others": 0}, {"condition": -1.0}, {"low": math.nan}])
 def test_senseless_thresholds(bad):
     with pytest.raises(SettingError):
         Thresholds(**bad)
