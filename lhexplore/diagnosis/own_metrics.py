@@ -17,7 +17,7 @@ Function = Callable[[Spectrum], float]
 COLUMNS = frozenset({
     "snapshot", "step", "epoch", "layer", "size", "split", "status", "reason", "method", "exact", "zero_band", "error",
     "trace_stderr", "hesd", "hesd_type", "quasi_singular", "ct", "ct_low", "ct_high", "re", "kh", "kh_basis",
-    "findings", "loss", "accuracy",
+    "findings", "loss", "accuracy", "held_out_loss", "held_out_accuracy",
 })
 # fmt: on
 

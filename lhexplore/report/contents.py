@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..diagnosis import METRICS, Diagnosis, Finding, hesd
+from ..diagnosis.metrics import BUILT_IN
 from ..diagnosis.number_texts import short
 from ..explorer.card import beside, known_card
 from ..explorer.figures import Plot, heat_map, loss_plot, pack_frames, spectrum_plot
@@ -188,10 +189,8 @@ def _missing(row: SnapshotLike) -> Json:
 def _maps(blocks: Sequence[Block], shots: Sequence[SnapshotLike]) -> list[Json]:
     """One map per metric that is known anywhere."""
     maps = []
-    for name in MAPS:
-        metric = METRICS.get(name)
-        if metric is None:
-            continue
+    for name in (*MAPS, *(name for name in METRICS if name not in BUILT_IN)):  # one's own last
+        metric = METRICS[name]
         values = np.array([[_value(d, name) for d in block.diagnoses] for block in blocks]).reshape(-1, len(shots))
         if np.isfinite(values).any():
             maps.append(_map(values, metric, blocks, shots))

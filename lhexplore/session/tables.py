@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..diagnosis import Diagnosis
+from ..diagnosis.state_metrics import beside, state_metrics
+from ..errors import ComparisonError
+from ..layer_state import LayerState
 from ..spectrum import WHOLE, Spectrum
+from .layer_states import known_states
 from .request import Request
 from .table import Table
 
@@ -67,13 +71,14 @@ def summary(session: "Session", failures: Mapping[tuple[str | None, str], str]) 
 
 
 def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], str]) -> Iterator[dict[str, Any]]:
+    before: dict[str | None, Spectrum] = {}  # the last one known of each block
     for snapshot in session.snapshots:
         place = {"snapshot": snapshot.label, "step": snapshot.step, "epoch": snapshot.epoch}
         if snapshot.status != "ok":
             yield {**place, "layer": None, "status": snapshot.status, "reason": snapshot.reason}
             continue
         losses = {name: value for name, value in session.losses(snapshot.label).items() if name not in place}
-        whole = session.cached(None, snapshot.label)
+        whole, states = session.cached(None, snapshot.label), known_states(session, snapshot.label)
         blocks: list[tuple[str | None, str, int, str, str]] = (
             [(None, WHOLE, whole.size, "ok", "")] if whole is not None else []
         )
@@ -85,7 +90,8 @@ def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], 
             elif (name, snapshot.label) in failures:
                 yield {**row, "status": "failed", "reason": failures[name, snapshot.label]}
             elif (found := session.known_diagnosis(name, snapshot.label)) is None:
-                yield {**row, "status": "not computed", "reason": ""}
+                known = state_metrics(states[name]) if name in states else {}
+                yield {**row, "status": "not computed", **known, "reason": ""}
             else:
                 spectrum = session.cached(name, snapshot.label)
                 assert spectrum is not None  # noqa: S101  known_diagnosis was made from it
@@ -94,9 +100,11 @@ def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], 
                     "status": "ok",
                     **_measured(spectrum),
                     **_read(found, spectrum),
+                    **_beside(spectrum, states.get(name), before.get(name), losses),
                     **losses,
                     "reason": reason,
                 }
+                before[name] = spectrum
 
 
 def _measured(s: Spectrum) -> dict[str, Any]:
@@ -127,6 +135,18 @@ def _read(found: Diagnosis, s: Spectrum) -> dict[str, Any]:
         "kh_basis": hesd.kh_basis,
         **{name: value for name, value in found.metrics.items() if name not in ("trace", "lambda_max", "lambda_min")},
     }
+
+
+def _beside(
+    s: Spectrum, state: LayerState | None, before: Spectrum | None, losses: Mapping[str, float]
+) -> dict[str, float]:
+    """Gradient, parameters and drift where they are known; a stability number where a learning rate was recorded."""
+    rate = next((losses[name] for name in ("lr", "learning_rate") if losses.get(name, -1.0) >= 0), None)
+    found = beside(s, state=state, learning_rate=rate)
+    try:
+        return found | beside(s, before=before)
+    except ComparisonError:  # computed in another way: there is no drift to tell
+        return found
 
 
 def frame(session: "Session") -> "pd.DataFrame":

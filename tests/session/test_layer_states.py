@@ -119,3 +119,64 @@ def test_what_makes_no_sense_is_refused(session):
         states(session, share_of=-1)
     with pytest.raises(SettingError, match="split"):
         states(session, split="test")
+
+
+def test_the_summary_has_columns_of_what_is_known(session):
+    session.compute(progress=False)
+    plain = session.summary()
+    assert not {"gradient_norm", "parameter_norm", "stability_number"} & set(plain.columns)
+    assert np.isnan(plain.loc[plain.snapshot == "step-0", "drift"]).all()  # nothing before it
+    later = plain[plain.snapshot == "step-40"].set_index("layer")
+    for name in ("0", "2", "4"):
+        a, b = (session.spectrum(name, label).eigenvalues for label in ("step-10", "step-40"))
+        np.testing.assert_allclose(later.loc[name, "drift"], np.abs(a - b).mean(), rtol=SAME, atol=1e-15)
+    found = states(session, "step-10", share_of=2)
+    full = session.summary()
+    here = full[full.snapshot == "step-10"].set_index("layer")
+    for name in ("0", "2", "4"):
+        assert here.loc[name, "gradient_norm"] == found[name].gradient_norm
+        assert here.loc[name, "gradient_share"] == found[name].gradient_share
+        assert here.loc[name, "weight_sigma_max"] == found[name].singular_values[0]
+        assert here.loc[name, "status"] == "ok"
+    assert np.isnan(full.loc[full.snapshot == "step-40", "gradient_norm"]).all()
+
+
+def test_the_summary_shows_a_state_without_a_spectrum(session):
+    states(session, "step-0")
+    row = session.summary().query("snapshot == 'step-0' and layer == '2'").iloc[0]
+    assert row.status == "not computed"
+    assert row.parameter_moved == 0
+
+
+def test_a_recorded_learning_rate_gives_stability_numbers(model, loader, snapshots, tmp_path):
+    recorder = lh.record(model, tmp_path / "run")
+    recorder.step(0, lr=0.5)
+    with lh.Session(model, loader, nn.CrossEntropyLoss(), snapshots=tmp_path / "run", cache=False) as session:
+        session.compute("2", progress=False)
+        row = session.summary().query("layer == '2'").iloc[0]
+        np.testing.assert_allclose(row.stability_number, 0.5 * row.lambda_max, rtol=SAME)
+
+
+def test_a_metric_of_ones_own_is_a_column_even_where_it_fails(session):
+    from lhexplore.diagnosis import register_metric, unregister
+
+    @register_metric
+    def odd(spectrum):
+        return spectrum.size if spectrum.layer == "2" else spectrum.no_such_thing
+
+    try:
+        session.compute(snapshots="step-10", progress=False)
+        table = session.summary().query("snapshot == 'step-10'").set_index("layer")
+        assert table.loc["2", "odd"] == 54
+        assert np.isnan(table.loc["0", "odd"])
+    finally:
+        unregister("odd")
+
+
+def test_columns_that_are_no_metrics_are_reserved(session):
+    from lhexplore.diagnosis import METRICS, PAIR_METRICS, STATE_METRICS
+    from lhexplore.diagnosis.own_metrics import COLUMNS
+
+    session.compute("2", progress=False)
+    states(session)
+    assert set(session.summary().columns) <= COLUMNS | METRICS.keys() | PAIR_METRICS.keys() | STATE_METRICS.keys()
