@@ -356,14 +356,16 @@ class Lane:
         yield from self._driven(split, snapshot, lambda replica: layer_states(replica, layers, asked))
 
     def _parameters_at(self, split: str, snapshot: Snapshot) -> Mapping[str, torch.Tensor] | None:
-        """The parameters of a snapshot, read once; None where it cannot be used."""
-        if self._first is None or self._first[0] != snapshot.label:
+        """The parameters of a snapshot, in main memory, read once; None where it cannot be used."""
+        known = self._first
+        if known is None or known[0] != snapshot.label:
             try:
                 with self.at(split, snapshot) as replica:
-                    self._first = snapshot.label, dict(replica.tensors)
+                    known = snapshot.label, {name: tensor.cpu() for name, tensor in replica.tensors.items()}
             except SnapshotError:
                 return None
-        return self._first[1]
+            self._first = known
+        return known[1]
 
     def _driven(
         self, split: str, snapshot: Snapshot, make: Callable[[Replica], Iterator[Item]]
