@@ -9,6 +9,7 @@ cautious where they move together.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -59,9 +60,9 @@ class Calibration:
 def calibrate(
     reference_runs: Sequence[Run],
     *,
-    false_alarms: float = 0.05,
-    simulations: int = 4000,
-    seed: int = 0,
+    false_alarms: Any = 0.05,
+    simulations: Any = 4000,
+    seed: Any = 0,
     settings: MonitorSettings = MonitorSettings(),
 ) -> Calibration:
     """Find the limit that at most ``false_alarms`` of healthy runs exceed in any layer, on the sides that are watched.

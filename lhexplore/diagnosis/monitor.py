@@ -7,7 +7,7 @@ S_t = max(0, S_{t−1} + x_t − k) with k half of the expected shift, and an al
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import ComparisonError, SettingError
 from ..trace_point import TracePoint
@@ -80,16 +80,17 @@ class Monitor:
         settings: limits.
     """
 
-    def __init__(self, reference: Reference | None = None, settings: MonitorSettings = MonitorSettings()) -> None:
+    def __init__(self, reference: Any = None, settings: MonitorSettings = MonitorSettings()) -> None:
         if not isinstance(reference, Reference | None):
             raise SettingError(f"reference must be a Reference or None, got {type(reference).__name__}.")
-        self.reference, self.settings = reference, settings
+        self.reference: Reference | None = reference
+        self.settings = settings
         self._paths: dict[str, GrowingPath] = {}
         self._alarms: list[Alarm] = []
         self._skipped: list[Skipped] = []
         self._last = -1.0
 
-    def update(self, step: int, traces: Mapping[str, float | tuple[float, float]]) -> tuple[Alarm, ...]:
+    def update(self, step: Any, traces: Mapping[str, float | tuple[float, float]]) -> tuple[Alarm, ...]:
         """Take in one point; returns the alarms it raises.
 
         Args:

@@ -32,6 +32,7 @@ def table(
     for path in paths:
         mine = [alarm for alarm in alarms if alarm.layer == path.layer]
         said = "; ".join(f"{alarm.side} alarm at step {alarm.step} (S = {alarm.s:.1f})" for alarm in mine) or "no alarm"
+        said = said if len(path.steps) else "not judged"
         lost = sum(skip.layer == path.layer for skip in skipped)
         points = f"{len(path.steps)} points" + (f", {lost} skipped" if lost else "")
         lines.append(f"  {path.layer:<{width}}  {said}, {points}")

@@ -83,8 +83,7 @@ class GrowingPath:
     def value(self) -> LayerPath:
         """The path so far."""
         columns = np.array(self._rows, dtype=float).reshape(-1, 4).T
-        for column in columns:
-            column.setflags(write=False)
+        columns.setflags(write=False)
         return LayerPath(self._layer, *columns)
 
     def _moved(self, side: Side, step: float, x: float) -> Alarm | None:
