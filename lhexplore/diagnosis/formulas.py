@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..spectrum import Spectrum
-from .measure import below, fractions, outside, psd_by_structure, rank_cut, recorded_count
+from .measure import first_above, fractions, outside, psd_by_structure, rank_cut, recorded_count, share_below
 from .remembered import once
 
 NEAR_ZERO = 1e-4  # absolute, in loss per squared parameter: shows how the whole scale collapses
@@ -63,10 +63,7 @@ def percentile_condition(s: Spectrum, share: float) -> float:
 
 def from_above(s: Spectrum, share: float) -> float:
     """The eigenvalue that ``share`` of the spectrum reaches or exceeds."""
-    shares = below(s)
-    # The first node guards against weights that sum to a rounding error less than 1; the last one is that of share 0.
-    at = int(shares.searchsorted(shares[-1] - share + WHOLE, "right")) - 1
-    return float(s.nodes[min(max(0, at), len(s.nodes) - 1)])
+    return float(s.nodes[first_above(s, 1 - share + WHOLE)])
 
 
 def peakedness(s: Spectrum) -> float:
@@ -83,8 +80,7 @@ def numerical_rank(s: Spectrum) -> float:
 def rank_ratio(s: Spectrum) -> float:
     """Share of eigenvalues above the rank cut."""
     first, last = outside(s, rank_cut(s))
-    shares = below(s)
-    return max(0.0, 1.0 - float(shares[last] - shares[first]))
+    return max(0.0, 1.0 - (share_below(s, last) - share_below(s, first)))
 
 
 @once

@@ -70,11 +70,26 @@ def psd_by_structure(spectrum: Spectrum) -> bool:
     return spectrum.psd and spectrum.smallest >= -max(spectrum.zero_band, spectrum.error)
 
 
+def share_below(spectrum: Spectrum, i: int) -> float:
+    """Share of eigenvalues at the first ``i`` nodes."""
+    return i / spectrum.size if _one_each(spectrum) else float(_cumulated(spectrum)[i])
+
+
+def first_above(spectrum: Spectrum, share: float) -> int:
+    """The last node below which no more than ``share`` of the eigenvalues are."""
+    if _one_each(spectrum):
+        return min(int(share * spectrum.size), spectrum.size - 1)
+    at = int(_cumulated(spectrum).searchsorted(share, "right")) - 1
+    return min(max(0, at), len(spectrum.nodes) - 1)
+
+
+def _one_each(spectrum: Spectrum) -> bool:
+    """Whether each node is one eigenvalue, so that shares need no sums."""
+    return spectrum.exact and len(spectrum.nodes) == spectrum.size
+
+
 @once
-def below(spectrum: Spectrum) -> Float[ndarray, " edges"]:
-    """Share of eigenvalues below each node, and of all of them last."""
-    if spectrum.exact and len(spectrum.nodes) == spectrum.size:  # each node is one eigenvalue
-        return np.asarray(np.arange(spectrum.size + 1) / spectrum.size)
+def _cumulated(spectrum: Spectrum) -> Float[ndarray, " edges"]:
     return np.concatenate([[0.0], spectrum.weights.cumsum()])
 
 
@@ -88,9 +103,9 @@ def outside(spectrum: Spectrum, cut: float) -> tuple[int, int]:
 def fractions(spectrum: Spectrum) -> Fractions:
     """Count signs outside the zero band; a block that is PSD by structure has no negative ones."""
     first, last = outside(spectrum, spectrum.zero_band)
-    shares = below(spectrum)
-    negative = 0.0 if psd_by_structure(spectrum) else float(shares[first])
-    return Fractions(negative, float(shares[last]) - negative, float(shares[-1] - shares[last]))
+    negative = 0.0 if psd_by_structure(spectrum) else share_below(spectrum, first)
+    inside = share_below(spectrum, last)
+    return Fractions(negative, inside - negative, share_below(spectrum, len(spectrum.nodes)) - inside)
 
 
 def by_probe(spectrum: Spectrum) -> Iterator[Probe]:
