@@ -14,11 +14,13 @@ const lhxFindings = (() => {
     made.dataset.level = finding.level;
     const head = element("div", "lhx-finding-head", made);
     element("span", "lhx-level", head, `${finding.level} ${finding.rule}`);
+    head.append(" ");
     if (go) {
       const link = element("button", "lhx-go", head, finding.title);
       link.type = "button";
       link.title = `Go to ${finding.place}`;
       link.addEventListener("click", go);
+      head.append(" ");
       element("span", "lhx-where", head, finding.place);
     } else element("strong", "", head, finding.title);
     element("p", "", made, finding.text);

@@ -88,14 +88,23 @@ def finding_text(finding: Finding) -> Text:
     return {**{key: getattr(finding, key) for key in keys}, "limit": limit_of(finding)}
 
 
+def of_run(finding: Finding) -> bool:
+    """Whether it is about the run as such, say its losses, and no block's spectrum."""
+    return finding.layer is None and not finding.others and finding.eigenvalue is None
+
+
 def blocks_of(finding: Finding, names: Mapping[str | None, str]) -> list[str]:
     """The blocks a finding of the run is about, by the names on show, as far as they are on show."""
     about = finding.others if finding.layer is None and finding.others else (finding.layer,)
+    if of_run(finding):
+        return []
     return [names[block] for block in about if block in names]
 
 
 def where_words(finding: Finding, names: Mapping[str | None, str]) -> str:
     """Say which blocks a finding is about: few by name, many by number."""
+    if of_run(finding):
+        return "the run"
     blocks = blocks_of(finding, names)
     if len(blocks) > NAMED:
         return f"{len(blocks)} layers"
@@ -107,13 +116,14 @@ def run_texts(
 ) -> list[Text]:
     """Entries of the list of the run: what each finding says, of which blocks, from which snapshot on.
 
-    ``names`` are the blocks on show, by what the session calls them. ``layer`` is where a click leads to.
+    ``names`` are the blocks on show, by what the session calls them. ``layer`` is where a click leads to; empty, it
+    leads to the snapshot only.
     """
     index = {label: k for k, label in enumerate(labels)}
     texts = []
     for finding in located.findings:
-        k, blocks = index.get(finding.snapshot), blocks_of(finding, names)
-        if k is not None and blocks:
+        k, shown = index.get(finding.snapshot), of_run(finding) or blocks_of(finding, names)
+        if k is not None and shown:
             place = f"{where_words(finding, names)} at {places[k]}"
             texts.append(
                 {**finding_text(finding), "layer": _first(located, finding, names), "frame": k, "place": place}
@@ -134,4 +144,4 @@ def _first(located: Located, finding: Finding, names: Mapping[str | None, str]) 
     keys = {name: key for key, name in names.items()}
     blocks = blocks_of(finding, names)
     begun = (b for b in blocks if any(f.rule == finding.rule for f in located.at(keys[b], finding.snapshot)))
-    return next(begun, blocks[0])
+    return next(begun, blocks[0] if blocks else "")

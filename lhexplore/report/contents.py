@@ -115,9 +115,9 @@ def _block(session: Session, located: Located, layer: str | None, name: str, siz
 
 
 def _held_out_words(session: Session, blocks: Sequence[Block]) -> str:
-    """Say how many of the spectra have one on held-out data beside them."""
-    count = sum(s is not None for block in blocks for s in block.held_out)
-    return f" {count:,} of them also on held-out data." if session.has_held_out else ""
+    """Say how many of the spectra are known on held-out data."""
+    known = [s is not None for block in blocks for s in block.held_out]
+    return f" On held-out data: {sum(known):,} of {len(known):,}." if session.has_held_out else ""
 
 
 def _extent(known: int, total: int) -> str:

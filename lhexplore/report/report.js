@@ -256,7 +256,8 @@
   const { rows, silent, words } = data.findings;
   at("findings-words").textContent = words;
   at("findings").append(...rows.map((row) => lhxFindings.item(row, () => {
-    go({ layer: data.layers.findIndex(({ name }) => name === row.layer), frame: row.frame });
+    const layer = data.layers.findIndex(({ name }) => name === row.layer);
+    go({ layer: layer < 0 ? state.layer : layer, frame: row.frame }); // some are about the run as such
     at("spectrum").scrollIntoView({ block: "nearest" });
   })));
   at("findings").hidden = rows.length === 0;

@@ -189,10 +189,16 @@ def test_findings_of_blocks_that_are_not_shown_are_left_out(located):
     assert {(row["rule"], row["layer"]) for row in rows} == {("D1", "head"), ("D9", "head")}
 
 
+def test_findings_about_the_run_as_such_lead_to_their_snapshot_only():
+    run = CannedRun(findings=(finding("D1", "warning", None, 3),))
+    (row,) = run_texts(Located(run), {"head": "head"}, LABELS, LABELS)
+    assert (row["layer"], row["frame"], row["place"]) == ("", 3, "the run at step-000004")
+
+
 def test_blocks_are_named_while_they_are_few():
     about = finding("D1", "warning", None, 0, others=("conv1", "conv2", "head", HOSTILE))
     assert where_words(about, NAMES) == "4 layers"
-    assert where_words(finding("D1", "warning", None, 0), NAMES) == "whole network"
+    assert where_words(finding("D8", "warning", None, 0, eigenvalue=3.0), NAMES) == "whole network"
     assert blocks_of(about, {"head": "head"}) == ["head"]
     assert where_words(about, {}) == "layers not shown"
 

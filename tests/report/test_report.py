@@ -177,5 +177,5 @@ def test_held_out_spectra_lie_over_those_of_training_where_they_are_known(tmp_pa
     assert conv1["readings"][4]["beside"] == [["Held-out data: not computed yet."]]
     assert conv1["readings"][5]["beside"][0][3] == "1.3"
     assert head["readings"][4]["beside"] == []
-    assert "47 of them also on held-out data" in data["extent"]
+    assert data["extent"].endswith("On held-out data: 47 of 60.")
     assert ["held-out", "dense, 80 products"] in conv1["readings"][5]["provenance"]
