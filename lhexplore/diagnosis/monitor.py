@@ -13,10 +13,12 @@ from ..errors import ComparisonError, SettingError
 from ..trace_point import TracePoint
 from .arguments import is_number
 from .healthy import Reference, Run, log_trace, require_same_layers
-from .monitor_texts import EARLY, ONE_RUN, table
+from .monitor_texts import EARLY, MORE_POINTS, ONE_RUN, table
 from .trace_paths import Alarm, GrowingPath, LayerPath, Side, Skipped
 
 Sides = Literal["upper", "lower", "both"]
+
+MUCH = 1.25  # more points than in the reference, in proportion, from which a designed rate is no longer claimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class MonitorSettings:
         return ("upper", "lower") if self.sides == "both" else (self.sides,)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Monitoring:
     """What the monitor saw of a run so far. Print it."""
 
@@ -67,7 +69,7 @@ class Monitoring:
         """The step of the first alarm of each layer that has one."""
         return {alarm.layer: alarm.step for alarm in reversed(self.alarms)}
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return table(self.paths, self.alarms, self.skipped, self.settings, self.notes)
 
 
@@ -132,7 +134,18 @@ class Monitor:
         runs = 0 if self.reference is None else self.reference.runs
         notes = {0: (EARLY.format(early=self.settings.early),), 1: (ONE_RUN,)}.get(runs, ())
         paths = tuple(path.value for path in self._paths.values())
-        return Monitoring(paths, self.alarms, tuple(self._skipped), self.settings, runs, notes)
+        return Monitoring(
+            paths, self.alarms, tuple(self._skipped), self.settings, runs, (*notes, *self._density(paths))
+        )
+
+    def _density(self, paths: Sequence[LayerPath]) -> tuple[str, ...]:
+        """Whether a calibrated limit meets a run that is looked at more often than the runs it was made from."""
+        if self.reference is None or self.settings.false_alarms is None:
+            return ()
+        known = [(len(path.steps), self.reference.courses[path.layer]) for path in paths]
+        counts = [(points, len(course.steps)) for points, course in known if course is not None]
+        points, reference = max(counts, key=lambda pair: pair[0] / pair[1], default=(0, 1))
+        return (MORE_POINTS.format(run=points, reference=reference),) if points > MUCH * reference else ()
 
 
 def follow(run: Run, reference: Reference | None = None, settings: MonitorSettings = MonitorSettings()) -> Monitoring:

@@ -14,6 +14,9 @@ ONE_RUN = (
     "Compared with one reference run. How far healthy runs lie apart is not known from one; its own scatter is used, "
     "which is smaller, so expect false alarms. Three or more reference runs can be calibrated."
 )
+MORE_POINTS = (
+    "This run was looked at {run} times, the reference {reference} times: expect more false alarms than h was made for."
+)
 
 
 def table(

@@ -268,6 +268,16 @@ def test_without_a_reference_the_first_points_serve_and_the_result_says_what_tha
     assert "It cannot say that this is unhealthy" in str(found)
 
 
+def test_a_calibrated_limit_says_where_it_does_not_hold():
+    settings = MonitorSettings(false_alarms=0.05)
+    steps = [*range(100, 1000, 100), *range(1000, 3000, 50)]  # 49 points where the reference has 30
+    run = series({"a": np.zeros(49), "b": np.zeros(49)}, steps)
+    reference = Reference.of(pair())
+    assert "49 times, the reference 30 times" in str(follow(run, reference, settings))
+    assert "times" not in str(follow(run, reference))  # nothing was claimed
+    assert "times" not in str(follow(run[:37], reference, settings))
+
+
 def test_nothing_to_follow_is_refused():
     for run in ([], [TracePoint(0, {}, note="failed")]):
         with pytest.raises(SettingError, match="no traces to follow"):
