@@ -258,7 +258,7 @@
   at("findings").append(...rows.map((row) => lhxFindings.item(row, () => {
     const layer = data.layers.findIndex(({ name }) => name === row.layer);
     go({ layer: layer < 0 ? state.layer : layer, frame: row.frame }); // some are about the run as such
-    at("spectrum").scrollIntoView({ block: "nearest" });
+    at("spectrum").scrollIntoView({ block: "center" });
   })));
   at("findings").hidden = rows.length === 0;
   at("silent").append(lhxFindings.silent(silent));

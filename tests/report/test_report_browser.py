@@ -119,6 +119,21 @@ def test_another_layer_has_another_figure(opened):
     assert "PSD by structure" in opened.text("card")
 
 
+def test_a_click_on_a_finding_goes_there(opened):
+    opened.page.get_by_role("button", name="D1 speaks").click()
+    opened.settle()
+    assert "conv2 at step 64" in opened.text("sentence")
+    opened.page.get_by_role("button", name="D2 speaks").click()
+    opened.settle()
+    assert "conv1 at step 8" in opened.text("sentence")
+    assert "Flagged: D2, D7, D6." in opened.text("sentence")
+    assert "right in 9 of 10 cases" in opened.text("card")
+    silent = opened.page.locator("#silent")
+    assert silent.locator("p").is_hidden()
+    silent.locator("summary").click()
+    assert silent.inner_text().endswith("D8: The step size is not known.")
+
+
 def test_a_click_on_the_map_goes_there(opened):
     opened.slide(11)
     opened.page.locator("#map").scroll_into_view_if_needed()
