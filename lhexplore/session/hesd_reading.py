@@ -1,0 +1,128 @@
+"""The HESD methodology through a session: the context of a snapshot, step by step, snapshots and data side by side."""
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from ..diagnosis.causes import Context
+from ..diagnosis.losses import TRAIN_ACCURACY, train_loss
+from ..diagnosis.methodology import Methodology, methodology
+from ..diagnosis.picker import HELD_OUT_ACCURACY, Picks, pick_snapshots
+from ..diagnosis.relative import Relative, relative
+from ..errors import SettingError
+from ..spectrum import Spectrum
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_DROPS = "dropout"  # in the name of a class, or an attribute of modules that drop out on their own
+_BATCH = "batchnorm"
+_ALL_USED = "all are used"  # how the frozen data say that there are no more
+
+
+def context_of(session: "Session", snapshot: int | str = -1, *, split: str = "data") -> Context:
+    """What is known of network, data and snapshot beside a spectrum; reads the snapshot's weights once.
+
+    Raises:
+        SnapshotError: the weights cannot be read or do not fit the model.
+    """
+    row, replica = session.snapshots[snapshot], session._lane.replica
+    modules = [(name, module) for name, module in replica.model.named_modules() if name]
+    _, adapted = row.fitted(replica.model)
+    recorded = train_loss(row.metrics)
+    evaluated = session._evaluated.get((split, row.label), {}).get("loss")
+    return Context(
+        dropout=tuple(name for name, module in modules if _drops(module)),
+        batch_norm=tuple(name for name, module in modules if _BATCH in type(module).__name__.lower()),
+        first=row is session.snapshots[0],
+        step=row.step,
+        loaded=adapted,
+        recorded_loss=float("nan") if recorded is None else recorded,
+        evaluated_loss=float("nan") if evaluated is None else evaluated,
+        whole_data=any(_ALL_USED in note for note in session._data[split].notes) or None,
+    )
+
+
+def methodology_of(
+    session: "Session", layer: str | None = None, snapshot: int | str = -1, *, held_out: bool = False
+) -> Methodology:
+    """Read one block in the seven steps of the HESD methodology; computes its spectrum if it is missing.
+
+    Earlier snapshots serve for the quasi-singular flag where they are cached, the held-out spectrum where it is cached
+    or ``held_out=True`` asks for it: that costs as much as the spectrum itself. Loss and accuracy are evaluated, one
+    forward pass per split.
+
+    Raises:
+        SettingError: ``held_out=True`` without held-out data.
+        UnknownLayerError, UnknownSnapshotError: with near names.
+        SnapshotError: the weights cannot be used.
+    """
+    if held_out and not session.has_held_out:
+        raise SettingError("held_out=True needs a second loader: Session(…, held_out=loader).")
+    spectrum = session.spectrum(layer, snapshot)
+    label = spectrum.snapshot
+    if not session.closed:
+        session.evaluate(label)
+    beside = session.cached(layer, label, split="held_out") if session.has_held_out else None
+    if beside is None and held_out:
+        beside = session.spectrum(layer, label, split="held_out")
+    earlier = _before(session, label)
+    known = (session.cached(layer, name) for name in earlier)
+    return methodology(
+        spectrum,
+        held_out=beside,
+        history=[found for found in known if found is not None],
+        losses=session.losses(label),
+        past_losses=[session.losses(name) for name in earlier],
+        context=context_of(session, label),
+        thresholds=session.thresholds,
+    )
+
+
+def picks_of(session: "Session", layer: str | None = None) -> Picks:
+    """Set the snapshots side by side that C_t, λmax and held-out data would choose; computes missing spectra.
+
+    Costs a spectrum per usable snapshot that is not cached, and a forward pass per split and snapshot.
+
+    Raises:
+        ComparisonError: if the spectra of two snapshots were found by different methods.
+    """
+    course = [session.spectrum(layer, row.label) for row in session.snapshots if row.status == "ok"]
+    if not session.closed:
+        for spectrum in course:
+            session.evaluate(spectrum.snapshot)
+    examples = session._data["held_out"].examples if session.has_held_out else None
+    losses = [session.losses(spectrum.snapshot) for spectrum in course]
+    return pick_snapshots(course, losses=losses, held_out_examples=examples, thresholds=session.thresholds)
+
+
+def relative_of(session: "Session", layer: str | None = None, snapshot: int | str = -1) -> Relative:
+    """Compare the criteria on the session's data (A) with those on its held-out data (B); computes what is missing.
+
+    Raises:
+        SettingError: the session has no held-out data.
+        ComparisonError: the methods differ, or one of the two is not mainly positive for certain.
+    """
+    if not session.has_held_out:
+        raise SettingError("Comparing two data sets needs a second loader: Session(…, held_out=loader).")
+    pair: list[Spectrum] = [session.spectrum(layer, snapshot, split=split) for split in ("data", "held_out")]
+    losses = session.losses(snapshot) if session.closed else session.evaluate(snapshot)
+    sides = [next((losses[name] for name in names if name in losses), None) for names in _SIDES]
+    a, b = sides
+    accuracy = None if a is None or b is None else (a, b)
+    counts = (session._data["data"].examples, session._data["held_out"].examples)
+    return relative(*pair, accuracy=accuracy, examples=counts)
+
+
+_SIDES = (TRAIN_ACCURACY, HELD_OUT_ACCURACY)
+
+
+def _before(session: "Session", label: str) -> list[str]:
+    """Usable snapshots before this one, oldest first."""
+    labels = [row.label for row in session.snapshots]
+    return [row.label for row in list(session.snapshots)[: labels.index(label)] if row.status == "ok"]
+
+
+def _drops(module: nn.Module) -> bool:
+    rate = getattr(module, _DROPS, 0.0)  # of attention and recurrent modules
+    return _DROPS in type(module).__name__.lower() or (isinstance(rate, float) and rate > 0)
