@@ -65,7 +65,7 @@ class Monitoring:
     notes: tuple[str, ...] = ()
 
     @property
-    def first(self) -> dict[str, int]:
+    def first_alarms(self) -> dict[str, int]:
         """The step of the first alarm of each layer that has one."""
         return {alarm.layer: alarm.step for alarm in reversed(self.alarms)}
 
@@ -187,7 +187,7 @@ def at_labels(first: Mapping[str, int], labels: Mapping[str, int]) -> dict[str, 
     """Where on a series of snapshots the first alarms belong: at the first one not before them, else at the last.
 
     Args:
-        first: step of the first alarm by layer, as ``Monitoring.first`` has it.
+        first: step of the first alarm by layer, as ``Monitoring.first_alarms`` has it.
         labels: step by snapshot label, as ``Course.steps`` has it.
     """
     order: Sequence[tuple[int, str]] = sorted((step, label) for label, step in labels.items())

@@ -103,6 +103,8 @@ def record(
 class Recording(Recorder):
     """A :class:`Recorder` that keeps the traces it measured, and watches them; made by :func:`record`."""
 
+    _depth = 5
+
     def __init__(
         self,
         model: nn.Module,

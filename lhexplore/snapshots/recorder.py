@@ -3,13 +3,11 @@
 import json
 import math
 import os
-import random
 import secrets
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -21,12 +19,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..digests import ALGORITHM, digest_tensors
-from ..errors import ModelError, SettingError, SnapshotError, UnsupportedError
+from ..errors import ModelError, SettingError, SnapshotError
 from ..trace_point import TracePoint
 from . import traces_file
 from .contents import DIGEST
-from .fit import unwrapped
 from .idioms import number
+from .live import shared_once, state_of, untouched
 from .paths import usable
 from .safetensors_file import ALIASES, RUN, encode_metrics
 from .schedule import Schedule, checked_step, due
@@ -78,6 +76,8 @@ class Recorder:
         tell: called with each point when it has been written.
     """
 
+    _depth = 4  # calls between a warning about the folder and the line that asked for a recorder
+
     def __init__(
         self,
         model: nn.Module,
@@ -97,10 +97,10 @@ class Recorder:
         self._traces, self._traces_due, self._tell = traces, traces_due, tell
         self._measured: int | None = None  # the last step with traces
         self._last: tuple[int, float | None, Mapping[str, Any], bool] | None = None
-        _state_of(model)  # a model that cannot be recorded is better known before training
+        state_of(model)  # a model that cannot be recorded is better known before training
         if _writes_here():
             _prepare(self.path)
-            _warn_of_earlier_run(self.path)
+            _warn_of_earlier_run(self.path, self._depth)
 
     def due(self, step: int) -> bool:
         """Whether :meth:`step` would record the weights at this step."""
@@ -167,8 +167,8 @@ class Recorder:
         if self._traces is None:
             return None
         self._measured = step
-        with _untouched(self._model):
-            return self._traces(step, _state_of(self._model))
+        with untouched(self._model):
+            return self._traces(step, state_of(self._model))
 
     def _keep(self, point: TracePoint, written: Path | None) -> None:
         """See that ``point`` is on disk, in the file of its weights or else among the lines; then tell."""
@@ -183,10 +183,10 @@ class Recorder:
     def _write(
         self, step: int, epoch: float | None, metrics: Mapping[str, object], point: TracePoint | None = None
     ) -> Path | None:
-        with _untouched(self._model):
+        with untouched(self._model):
             values = {name: _measured(name, metric) for name, metric in metrics.items()}
-        state = _state_of(self._model)
-        held, aliases = _shared_once(state)
+        state = state_of(self._model)
+        held, aliases = shared_once(state)
         metadata = {
             "format": "pt",  # readers of other libraries look for it
             "step": str(step),
@@ -245,36 +245,6 @@ def _measured(name: str, metric: object) -> float:
     return found
 
 
-def _state_of(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors of the unwrapped model's state_dict, contiguous on the CPU; sharing is kept where possible."""
-    state = {name: value.detach() for name, value in unwrapped(model).state_dict().items() if isinstance(value, Tensor)}
-    odd = [
-        name for name, value in state.items() if value.is_meta or value.is_quantized or value.layout != torch.strided
-    ]
-    if odd or not state:
-        what = f"meta, quantised or sparse tensors ({', '.join(map(repr, odd[:5]))})" if odd else "no tensors"
-        raise UnsupportedError(f"The state_dict of {type(model).__name__} holds {what}: there is nothing to record.")
-    return {name: value.resolve_conj().resolve_neg().cpu().contiguous() for name, value in state.items()}
-
-
-def _shared_once(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Split into tensors to write, none of which share memory, and names that are the same tensor as another."""
-    first: dict[tuple[object, ...], str] = {}
-    used: set[int] = set()
-    held: dict[str, Tensor] = {}
-    aliases: dict[str, str] = {}
-    for name, tensor in state.items():
-        place = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape)) if tensor.numel() else (name,)
-        if place in first:
-            aliases[name] = first[place]
-            continue
-        first[place] = name
-        memory = tensor.untyped_storage().data_ptr()
-        held[name] = tensor.clone() if memory in used else tensor
-        used.add(memory)
-    return held, aliases
-
-
 def _save(tensors: dict[str, Tensor], target: Path, metadata: dict[str, str]) -> None:
     """Write aside in the same folder, then rename: readers see the whole file or none."""
     aside = target.with_name(f"{_TEMPORARY}{os.getpid()}-{threading.get_ident()}-{secrets.token_hex(4)}")
@@ -309,14 +279,14 @@ def _prepare(folder: Path) -> None:
         ) from error
 
 
-def _warn_of_earlier_run(folder: Path) -> None:
+def _warn_of_earlier_run(folder: Path, depth: int) -> None:
     """Two trainings in one folder would look like one."""
     earlier = len(list(folder.glob("step-*.safetensors")))
     if earlier:
         warnings.warn(
             f"{str(folder)!r} already holds {earlier} snapshots of an earlier run: steps that are recorded again "
             "replace theirs, the others stay. Record each run into a folder of its own, unless it goes on with that.",
-            stacklevel=4,
+            stacklevel=depth,
         )
 
 
@@ -326,21 +296,3 @@ def _writes_here() -> bool:
     if not (distributed.is_available() and distributed.is_initialized()):
         return True
     return int(distributed.get_rank()) == 0
-
-
-@contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
-    """Put back train/eval modes and all random state: a plain pass over a loader moves torch's."""
-    modes = [(module, module.training) for module in model.modules()]
-    cpu, plain, legacy = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        torch.set_rng_state(cpu)
-        random.setstate(plain)
-        np.random.set_state(legacy)  # noqa: NPY002
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)

@@ -72,7 +72,7 @@ def test_a_lasting_shift_is_found_after_the_points_that_it_takes(delta):
         (alarm,) = found.alarms
         assert (alarm.layer, alarm.step, alarm.side, alarm.h) == ("a", STEPS[at + points - 1], "upper", 4.7)
         assert alarm.s == pytest.approx(points * (delta - settings.k), abs=EXACT)
-        assert found.first == {"a": alarm.step}
+        assert found.first_alarms == {"a": alarm.step}
     else:
         assert found.alarms == ()
 
@@ -98,7 +98,7 @@ def test_an_alarm_is_raised_once_until_the_sum_was_back_at_zero():
     delta[8:12] = -9.0
     found = follow(series({"a": course() + delta * unit(), "b": course()}), Reference.of(pair()))
     assert [alarm.step for alarm in found.alarms] == [STEPS[3], STEPS[21]]
-    assert found.first == {"a": STEPS[3]}
+    assert found.first_alarms == {"a": STEPS[3]}
 
 
 def test_online_and_offline_agree():

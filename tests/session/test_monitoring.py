@@ -98,7 +98,7 @@ def test_a_run_with_more_curvature_raises_alarms_and_a_healthy_one_does_not(sess
     healthy = [run(tmp_path / f"healthy{seed}", seed=seed) for seed in (1, 2, 3, 4)]
     with lh.Session(network(), (X, Y), CRITERION, snapshots=run(tmp_path / "hot", scale=4.0), cache=False) as hot:
         found = monitor(hot, healthy, false_alarms=0.01)
-    assert "0" in found.first
+    assert "0" in found.first_alarms
     assert found.settings.false_alarms == 0.01
     assert found.settings == calibrated(healthy, false_alarms=0.01).settings
     assert monitor(session, healthy, false_alarms=0.01).alarms == ()

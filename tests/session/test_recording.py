@@ -120,6 +120,13 @@ def test_without_data_it_is_the_plain_recorder(tmp_path):
         record("net", tmp_path, **DATA)
 
 
+def test_a_warning_about_the_folder_points_at_the_line_that_asked(tmp_path):
+    train(tmp_path)
+    with pytest.warns(UserWarning, match="an earlier run") as warned:
+        record(Net(), tmp_path)
+    assert warned[0].filename == __file__
+
+
 @pytest.mark.parametrize("alone", [{"loss": 1}, {"curvature_every": 5}, {"reference": "runs/a"}, {"on_alarm": print}])
 def test_traces_without_data_are_refused(alone, tmp_path):
     with pytest.raises(SettingError, match=r"needs data= as well"):
