@@ -293,3 +293,17 @@ def test_only_the_first_process_of_a_distributed_run_measures(tmp_path, monkeypa
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
     assert recorder.step(0) is None
     assert recorder.traces == ()
+
+
+@pytest.mark.parametrize(
+    "around",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)],
+    ids=["no_grad", "inference", "autocast"],
+)
+def test_the_switches_around_a_step_change_nothing(around, tmp_path):
+    model = Net()
+    plain, inside = (record(model, tmp_path / name, every=1, **DATA) for name in "ab")
+    plain.step(0)
+    with around():
+        inside.step(0)
+    assert inside.traces == plain.traces
