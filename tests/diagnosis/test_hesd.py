@@ -233,6 +233,13 @@ def test_merged_eigenvalues_count_as_often_as_they_occur(exact):
     np.testing.assert_allclose(merged.kh, hesd(exact([-1, -1, 4, 9, 9])).kh, rtol=EXACT)
 
 
+def test_the_two_ratios_are_one(exact):
+    for seed in range(50):
+        h = hesd(exact(np.random.default_rng(seed).standard_normal(5)))
+        assert h.re == -h.ct or math.isinf(h.ct)
+        assert h.interval[0] <= h.ct <= h.interval[1]
+
+
 @pytest.mark.parametrize("exponent", [0.25, 0.5, 0.9])
 def test_bare_formula_on_many_probes(lanczos, exponent):
     rng = np.random.default_rng(0)
