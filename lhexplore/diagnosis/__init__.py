@@ -1,12 +1,18 @@
 """From a spectrum to words: metrics, the HESD type with its certainty, findings. Pure functions of frozen values."""
 
+from .causes import Cause, Context, mundane_causes
+from .correlation import Correlation, over_pairs, rank_correlation
 from .course import Course
 from .diagnose import Diagnosis, diagnose, diagnose_cell
 from .drift import drift, log_drift
 from .findings import Finding
+from .generalisation import Generalisation, generalisation
 from .hesd import Hesd, compare_kh, hesd
+from .methodology import Methodology, methodology
 from .metrics import METRICS, explain, metric, metric_error, metrics
 from .own_metrics import register, register_metric, unregister
+from .picker import Picks, pick_snapshots
+from .relative import Relative, relative
 from .run import RunDiagnosis, diagnose_run
 from .spectral_metrics import Metric
 from .state_metrics import PAIR_METRICS, STATE_METRICS
@@ -16,11 +22,18 @@ __all__ = [
     "METRICS",
     "PAIR_METRICS",
     "STATE_METRICS",
+    "Cause",
+    "Context",
+    "Correlation",
     "Course",
     "Diagnosis",
     "Finding",
+    "Generalisation",
     "Hesd",
+    "Methodology",
     "Metric",
+    "Picks",
+    "Relative",
     "RunDiagnosis",
     "Thresholds",
     "compare_kh",
@@ -29,12 +42,19 @@ __all__ = [
     "diagnose_run",
     "drift",
     "explain",
+    "generalisation",
     "hesd",
     "log_drift",
+    "methodology",
     "metric",
     "metric_error",
     "metrics",
+    "mundane_causes",
+    "over_pairs",
+    "pick_snapshots",
+    "rank_correlation",
     "register",
     "register_metric",
+    "relative",
     "unregister",
 ]
