@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from ..spectrum import Spectrum
-from .losses import train_loss
+from .losses import TRAIN_ACCURACY, train_loss
 from .measure import dtype_name, recorded_count
 from .number_texts import short
 
@@ -24,7 +24,6 @@ LEARNED = 0.5  # of the first loss, or of the way from chance to certainty: it h
 HARDLY = 0.95  # of the first loss: it has not
 DIFFERENT = 2.0  # times the recorded loss: not the loss of the same weights on such data
 TINY_LOSS = 0.05  # losses below it are not told apart: a few examples make up the difference
-ACCURACY = ("accuracy", "train_accuracy", "acc", "train_acc", "train/accuracy", "train/acc")
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -91,7 +90,7 @@ def _untrained(
         return Cause(name, "likely", "no optimiser step has been made at this snapshot")
     loss = train_loss(losses)
     first = next((value for row in past if (value := train_loss(row)) is not None), None)
-    accuracy = next((losses[key] for key in ACCURACY if key in losses), math.nan)
+    accuracy = next((losses[key] for key in TRAIN_ACCURACY if key in losses), math.nan)
     outputs = recorded_count(spectrum, "outputs") or 0
     if outputs > 1 and not math.isnan(accuracy):
         chance, examples = 1 / outputs, recorded_count(spectrum, "examples") or math.inf
