@@ -50,7 +50,7 @@ _WORDINGS = {
     ),
     "faint": Wording(
         "Dead or underused layer",
-        "Its largest |λ| is {value:.2g} of that of the steepest layer: the loss hardly depends on it.",
+        "Its mean |λ| is {value:.2g} of that of the most curved layer: the loss hardly depends on it.",
         "Look at the layer's gradient norm: vanishing gradients and a branch that is scaled away both show so.",
         f"Gradients that vanish leave curvature that vanishes with their square; {_STUDY}",
         "Gradients like those of the other layers, or layers whose parameters differ by orders of magnitude.",

@@ -14,7 +14,7 @@ _CAP = 2.0  # times the limit on the layer's directions: the limit on those that
 
 
 def underused(grid: Grid) -> Iterator[Sign | Silence]:
-    """Numerical rank of the layer's size and of what the frozen data allow; |λ|max of the steepest layer's."""
+    """Numerical rank of the layer's size and of what the frozen data allow; mean |λ| of the most curved layer's."""
     yield from _zero(grid)
     limits, window = grid.limits, grid.limits.window
     chain = grid.chain(grid.known & grid.layer_rows & ~grid.flat)
@@ -36,18 +36,17 @@ def underused(grid: Grid) -> Iterator[Sign | Silence]:
     if not beside.length:
         yield Silence("D4", "few layers", {"others": limits.others})
         return
-    size = np.where(grid.layer_rows, grid.magnitude, np.nan)
+    size = grid.of(lambda s: float(np.abs(s.nodes) @ s.weights), beside.judged)
     faint = size / np.fmax.reduce(size, axis=0)
     yield Sign(
         "D4",
         "faint",
         "warning",
-        fires=beside.settled(faint <= limits.faint, window),
+        fires=beside.judged & (faint <= limits.faint),
         value=faint,
         threshold=limits.faint,
         chain=beside,
         eigenvalue=grid.largest,
-        reach=window,
         compared=True,
     )
 

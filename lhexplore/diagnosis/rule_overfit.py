@@ -9,6 +9,8 @@ from .losses import HELD_OUT
 from .of_run import row, run_chain, total
 from .sign import Sign, Silence
 
+_AGAIN = 2  # snapshots in a row: once may be chance
+
 
 def overfit(grid: Grid) -> Iterator[Sign | Silence]:
     """Losses decide; the trace of all layers tells whether the curvature has collapsed with the training loss."""
@@ -21,6 +23,7 @@ def overfit(grid: Grid) -> Iterator[Sign | Silence]:
     elif known.sum() < 2:
         yield Silence("D1", "one snapshot")
     else:
+        chain = run_chain(grid, known)
         lowest = _lowest_so_far(np.where(known, held_out, np.inf))
         rise, fall = held_out / held_out[lowest], train / train[lowest]
         trace = total(grid, grid.trace)
@@ -29,10 +32,10 @@ def overfit(grid: Grid) -> Iterator[Sign | Silence]:
             "D1",
             "overfit",
             "warning",
-            fires=row(grid, np.where(known & (fall < 1), rise, np.nan)) >= grid.limits.rise,
+            fires=chain.lasting(row(grid, np.where(fall < 1, rise, np.nan)) >= grid.limits.rise, _AGAIN),
             value=row(grid, rise),
             threshold=grid.limits.rise,
-            chain=run_chain(grid, known),
+            chain=chain,
             facts=lambda _i, t: {
                 "lowest": repr(grid.labels[lowest[t]]),
                 "train": fall[t],

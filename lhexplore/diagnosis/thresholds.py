@@ -33,13 +33,13 @@ class Thresholds:
     grown: float = 2.0  # D3: λmax per loss of that of the first snapshot; heuristic
     headroom: float = 5e-4  # D3: share of the training loss that one step along a gradient could take off; heuristic
     low: float = 0.1  # D4: numerical rank of the layer's size; twice that, of what the data allow; heuristic
-    faint: float = 2e-4  # D4: |λ|max of the steepest layer's; heuristic
+    faint: float = 1e-4  # D4: mean |λ| of that of the most curved layer; heuristic
     alive: float = 0.1  # D4: gradient per √parameter of the other layers', which makes a warning a note; heuristic
     condition: float = 10.0  # D5: percentile condition and peakedness of the other layers'; heuristic
     saddle: float = 0.1  # D6: |λmin| of λmax; heuristic
     gradient: float = 0.1  # D6: gradient norm of its own largest so far; heuristic
     collapse: float = COLLAPSE  # D7: λmax of its own largest so far, or of held-out data; heuristic
-    vanishing: float = 0.003  # D7: training loss of the largest one so far; heuristic
+    vanishing: float = 0.0015  # D7: training loss of the largest one so far; heuristic
     edge: float = 2.0  # D8: learning rate × λmax; the classical limit of plain gradient descent on a quadratic
     asymmetry: float = 1e-4  # D9: ‖H − Hᵀ‖ of ‖H‖ that is worth a word; heuristic
     unresolved: float = 1e-3  # D9: error of the ends of the largest |λ| that is worth a word; heuristic
