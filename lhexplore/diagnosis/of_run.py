@@ -13,14 +13,17 @@ Row = Float[ndarray, " snapshots"]
 def blocks(grid: Grid) -> Bool[ndarray, " layers"]:
     """Which rows stand for the run: layers known at every snapshot at which any is, so that sums compare.
 
-    Else the layer that is known most often; the whole network where no layer is known.
+    Else the layer that is known most often, of several the first by name; the whole network where no layer is known.
     """
     layers = grid.known & grid.layer_rows
     if not layers.any():
         return ~grid.layer_rows[:, 0]
     counts = layers.sum(axis=1)
     always = counts == layers.any(axis=0).sum()
-    return np.asarray(always if always.any() else np.arange(len(counts)) == counts.argmax())
+    if always.any():
+        return np.asarray(always)
+    often = min(np.flatnonzero(counts == counts.max()).tolist(), key=lambda i: str(grid.layers[i]))
+    return np.asarray(np.arange(len(counts)) == often)
 
 
 def total(grid: Grid, values: Numbers) -> Row:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lhexplore.diagnosis import Thresholds, diagnose_run
@@ -77,6 +78,14 @@ def test_saddle_like_fires_at_its_limit(course):
 )
 def test_saddle_like_needs_every_sign(course, broken):
     assert not of(saddle(course, **broken), "D6")
+
+
+def test_a_negative_value_within_its_error_is_no_saddle_of_a_block_that_is_psd(course, exact):
+    row = [[-2.0 - k, 1.0, 10.0] for k in range(W)]
+    gradients = dict.fromkeys(("fc1", "fc2"), (1.0, 0.5, 0.1))
+    psd = [exact(values, psd=True, residuals=np.array([5.0, 0.0, 0.0])) for values in row]
+    run = diagnose_run(course({"fc1": psd, "fc2": row}, gradients=gradients))
+    assert one(run, "D6").layer == "fc2"
 
 
 def test_saddle_like_says_what_it_lacks(course):
