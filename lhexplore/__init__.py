@@ -9,10 +9,29 @@ session.explore()
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .diagnosis import Diagnosis, Hesd, diagnose, hesd, metrics
+from .diagnosis import (
+    Course,
+    Diagnosis,
+    Finding,
+    Hesd,
+    Metric,
+    Monitor,
+    MonitorSettings,
+    RunDiagnosis,
+    Thresholds,
+    diagnose,
+    diagnose_run,
+    explain,
+    hesd,
+    metric_error,
+    metrics,
+    over_pairs,
+    register_metric,
+)
 from .errors import LhexploreError
-from .session import Session
-from .snapshots import Recorder, Snapshot, Snapshots, record
+from .layer_state import LayerState
+from .session import Session, calibrate, record
+from .snapshots import Recorder, Snapshot, Snapshots
 from .spectrum import Histogram, Spectrum
 
 if TYPE_CHECKING:
@@ -22,22 +41,36 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Course",
     "Diagnosis",
     "Explorer",
+    "Finding",
     "Hesd",
     "Histogram",
+    "LayerState",
     "LhexploreError",
+    "Metric",
+    "Monitor",
+    "MonitorSettings",
     "Recorder",
+    "RunDiagnosis",
     "Session",
     "Snapshot",
     "Snapshots",
     "Spectrum",
+    "Thresholds",
     "__version__",
+    "calibrate",
     "demo",
     "diagnose",
+    "diagnose_run",
+    "explain",
     "hesd",
+    "metric_error",
     "metrics",
+    "over_pairs",
     "record",
+    "register_metric",
 ]
 
 

@@ -1,7 +1,7 @@
 """The one object users make: a model, its data and its snapshots, joined to spectra that are computed once."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from importlib import import_module
@@ -26,8 +26,7 @@ from ..curvature import (
     list_layers,
     opaque,
 )
-from ..diagnosis import Course, Diagnosis, RunDiagnosis, Thresholds
-from ..diagnosis.monitor import Monitoring
+from ..diagnosis import Course, Diagnosis, Methodology, Monitoring, Picks, Relative, RunDiagnosis, Thresholds
 from ..digests import digest_json
 from ..errors import SettingError, UnsupportedError, whole_number
 from ..jobs import Job, Progress, Waitable
@@ -35,13 +34,16 @@ from ..layer_state import LayerState
 from ..snapshots import Snapshots
 from ..spectrum import WHOLE, Spectrum, Step
 from ..store import Store, open_store
+from ..trace_point import TracePoint
 from . import tables
 from .answers import Answers
 from .bar import Bar
 from .filling import fill
+from .generalisation import generalisation_of
+from .hesd_reading import methodology_of, picks_of, relative_of
 from .lane import Lane
 from .layer_states import known_states, states
-from .monitoring import monitor
+from .monitoring import monitor, recorded_traces
 from .reading import course_of, findings, read
 from .request import FUNCTIONALS, Request
 from .selection import Layers, Which, blocks, rows
@@ -422,9 +424,45 @@ class Session:
         """:meth:`states` as far as they are known; never computes."""
         return known_states(self, snapshot, split=split)
 
+    def methodology(self, layer: str | None = None, snapshot: int | str = -1, *, held_out: bool = False) -> Methodology:
+        """The HESD methodology step by step, with the plain causes of a negative type judged one by one.
+
+        Computes the spectrum if it is missing (with ``held_out=True`` that on held-out data too) and one forward pass
+        per split. For a single layer it is lhexplore's extension, and says so.
+        """
+        return methodology_of(self, layer, snapshot, held_out=held_out)
+
+    def picks(self, layer: str | None = None) -> Picks:
+        """The snapshots that C_t, λmax and held-out data would choose, side by side and without a winner.
+
+        Computes missing spectra: for the whole network, an estimate per snapshot.
+        """
+        return picks_of(self, layer)
+
+    def relative(self, layer: str | None = None, snapshot: int | str = -1) -> Relative:
+        """The criteria on this data and on held-out data, beside the accuracies; computes what is missing."""
+        return relative_of(self, layer, snapshot)
+
+    def generalisation(
+        self, layers: Layers = WHOLE, *, names: Sequence[str] | None = None, split: str = "data"
+    ) -> Table:
+        """How each metric of cached spectra goes with the gap between held-out and training loss, over snapshots."""
+        return generalisation_of(self, layers, names=names, split=split)
+
     def monitor(self, reference: Any = None, **settings: Any) -> Monitoring:
-        """Follow the run's traces and say where they leave what is healthy; see :func:`.monitoring.monitor`."""
+        """Follow the run's traces and say where they leave what is healthy; computes none.
+
+        Args:
+            reference: healthy runs: sessions or folders, one or a list; None takes the first points of this run.
+            settings: ``false_alarms`` (find the limit by simulation), ``settings`` (a MonitorSettings) and ``source``
+                ("recorded", "spectra" or "auto").
+        """
         return monitor(self, reference, **settings)
+
+    @property
+    def recorded_traces(self) -> tuple[TracePoint, ...]:
+        """Traces that were measured while the snapshots were recorded, in the order of steps."""
+        return recorded_traces(self)
 
     def known_diagnosis(self, layer: str | None, snapshot: int | str = -1) -> Diagnosis | None:
         """:meth:`diagnose` from what is cached; None where the spectrum is not known. Never computes."""
