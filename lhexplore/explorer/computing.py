@@ -10,13 +10,13 @@ from ..errors import ClosedError
 from ..jobs import State, Worker
 from ..spectrum import Spectrum
 from .filling import News, evaluate, fill, preview, spoils_snapshot
+from .judging import Judging
 from .known import Known, words
 from .pace import Pace
 from .protocols import Judged
 from .state import SPLITS, Cell, Selection
 from .weak import weakly
 
-JUDGE = 1.0  # seconds between two looks at the whole run while spectra are coming in
 STAY = 0.15  # seconds a selection must last before it interrupts what is being computed
 
 
@@ -33,15 +33,12 @@ class Computing:
         self.current: Cell | None = None
         self.trouble = ""  # what went wrong apart from single cells, in words
         self.sweeping = True  # False after a stop: only what is looked at is computed
+        self.judging = Judging(session)
         self._session, self._look, self._changed = session, look, changed
         self._chosen_at = 0.0
         self._closed = False
         self._notes = threading.Lock()
         self._diagnoses: dict[Cell, Diagnosis] = {}
-        self._run: Judged | None = None
-        self._run_of = ""  # the data it was judged by
-        self._judged = False  # whether it knows all that is known
-        self._next = 0.0  # when to judge again while spectra are coming in
         self._worker: Worker[News] = Worker(on_item=weakly(self._on_news), on_state=weakly(self._on_state))
         session.attach(self._worker)  # its wait() then waits for this, too
 
@@ -119,33 +116,14 @@ class Computing:
         found: Diagnosis | None = self._session.known_diagnosis(self._look().key(cell.layer), cell.snapshot)
         return found
 
+    def judge(self) -> bool:
+        """Have the run judged by what is known now; False where nothing new was said. Not for callbacks."""
+        return self.judging.ask(self._look().main, busy=self.busy)
+
     @property
     def run(self) -> Judged | None:
-        """What the session last said of the whole run; None before :meth:`judge`."""
-        return self._run if self._run_of == self._look().main else None
-
-    @property
-    def unjudged(self) -> bool:
-        """Whether something came in since :meth:`judge` asked."""
-        return not self._judged
-
-    def judge(self) -> bool:
-        """Ask the session what the run shows, and say whether it was asked. Costs up to 0.1 s; not for callbacks.
-
-        Only every second while spectra come in, and rarer where it takes long; at once when all work is done.
-        """
-        split = self._look().main
-        start = time.monotonic()
-        with self._notes:
-            fresh = self._judged and self._run_of == split
-            if fresh or (self._run_of == split and self.busy and start < self._next):
-                return False
-            self._judged = True  # what arrives from now on is not in it
-        found = self._session.findings(split=split)
-        with self._notes:
-            self._run, self._run_of = found, split
-            self._next = start + max(JUDGE, 10 * (time.monotonic() - start))
-        return True
+        """What was last said of the run, on the data that is shown; None before that."""
+        return self.judging.of(self._look().main)
 
     def hesd(self, cell: Cell) -> Hesd | None:
         """The type of the best value there is; a preliminary one says so."""
@@ -214,8 +192,7 @@ class Computing:
             self._changed("layer", "map")
         elif cell is None:
             self.trouble = self.trouble if news.failure is None else words(news.failure)
-            with self._notes:
-                self._judged = False  # some rules look at losses
+            self.judging.outdated()  # some rules look at losses
             self._changed("loss", "findings")
         elif news.failure is not None:
             self._fail(cell, news.failure)
@@ -234,8 +211,8 @@ class Computing:
     def _put(self, cell: Cell, spectrum: Spectrum) -> None:
         self.known.put(cell, spectrum)
         name, k, _ = cell
+        self.judging.outdated()
         with self._notes:  # what was said of later snapshots and of the layers beside may change with it
-            self._judged = False
             for other in [c for c in self._diagnoses if (c.layer == name and c.snapshot >= k) or c.snapshot == k]:
                 del self._diagnoses[other]
 

@@ -370,5 +370,5 @@ class Explorer(w.VBox):  # type: ignore[misc]
             except Exception as failure:  # noqa: BLE001  belongs on the screen too
                 self._computing.trouble = f"The screen could not be brought up to date. {words(failure)}"
                 self._screen.paint_status(self._look())
-            if self._computing.unjudged and not self._computing.closed:
+            if self._computing.judging.stale and not self._computing.closed:
                 self._changed("findings")  # what came in is judged when the time has come

@@ -17,7 +17,8 @@ from ..diagnosis.number_texts import power_of_ten, short
 from .base_figure import add_frame_title, blank_figure, empty_source, label_axis, packed, tooltip
 from .escape import plain
 from .frames import Key, Plot
-from .located import MOST, SHAPES, hover_words, mark_keys, worst
+from .located import hover_words, mark_keys, marked_words
+from .marks import draw_marks
 from .theme import CLEAR, themed
 
 ROW = 26  # pixels per layer where there is room
@@ -94,7 +95,9 @@ def heat_map(
     themed(unknown.glyph, hatch_color="unknown")
     tiles = plot.rect("x", "y", 1, 1, source=source, fill_color={"field": "colour", "transform": mapper}, line_width=1)
     themed(tiles.glyph, line_color="grid")
-    levels = _draw_marks(plot, found, prefix)
+    size = min(9.0, max(5.0, 0.6 * NARROW / max(count, 1)))
+    places = [(c, r, each) for r, row in enumerate(found) for c, each in enumerate(row)]
+    levels = draw_marks(plot, places, name=f"{prefix}heat-marks", role="marker", size=size)
     now = empty_source(f"{prefix}heat-now", x=1)
     now.data = {**now.data, "y": [layer]}
     for width, role in ((6, "halo"), (3, "marker")):
@@ -113,7 +116,7 @@ def heat_map(
         frames=packed({f"{prefix}heat-now__x": np.arange(count, dtype=float).reshape(-1, 1)}),
         titles=(plain(heading),) * count,
         sentences=tuple(
-            _sentence(values[:, k], layer_names, label, metric) + _found_words([row[k] for row in found], layer_names)
+            _sentence(values[:, k], layer_names, label, metric) + marked_words([row[k] for row in found], layer_names)
             for k, label in enumerate(labels)
         ),
         title=f"{prefix}heat-title",
@@ -196,26 +199,6 @@ class _ColourScale:
             for sign in (1.0, -1.0):
                 labels[sign * (1.0 + exponent - first)] = power_of_ten(exponent, negative=sign < 0)
         return {p: text for p, text in sorted(labels.items()) if self.low <= p <= self.high}
-
-
-def _draw_marks(plot: figure, found: Sequence[Sequence[Sequence[Finding]]], prefix: str) -> tuple[str, ...]:
-    """A triangle where something is warned of, a circle where something is noted; returns which levels there are."""
-    marks = [(c, r, level) for r, row in enumerate(found) for c, each in enumerate(row) if (level := worst(each))]
-    xs, ys, levels = zip(*marks, strict=True) if marks else ((), (), ())
-    columns: dict[str, Any] = {"x": xs, "y": ys, "marker": [SHAPES[level] for level in levels]}
-    source = ColumnDataSource(columns, name=f"{prefix}heat-marks")
-    columns_shown = max((len(row) for row in found), default=1)
-    size = min(9.0, max(5.0, 0.6 * NARROW / max(columns_shown, 1)))
-    glyphs = plot.scatter("x", "y", source=source, marker="marker", size=size, line_width=1)
-    themed(glyphs.glyph, fill_color="marker", line_color="halo")
-    return tuple(dict.fromkeys(levels))
-
-
-def _found_words(found: Sequence[Sequence[Finding]], names: Sequence[str]) -> str:
-    """Which layers are marked at a snapshot, in a sentence."""
-    marked = [f"{plain(name)} ({level})" for name, each in zip(names, found, strict=True) if (level := worst(each))]
-    more = f" and {len(marked) - MOST} more" if len(marked) > MOST else ""
-    return f" Marked: {', '.join(marked[:MOST])}{more}." if marked else ""
 
 
 def _add_colour_bar(plot: figure, mapper: LinearColorMapper, colours: _ColourScale, prefix: str) -> None:

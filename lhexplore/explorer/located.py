@@ -77,6 +77,13 @@ def hover_words(findings: Sequence[Finding], names: Mapping[str | None, str] | N
     return "; ".join([*texts, *more])
 
 
+def marked_words(found: Sequence[Sequence[Finding]], names: Sequence[str]) -> str:
+    """Which layers are marked at a snapshot, in a sentence."""
+    marked = [f"{plain(name)} ({level})" for name, each in zip(names, found, strict=True) if (level := worst(each))]
+    more = f" and {len(marked) - MOST} more" if len(marked) > MOST else ""
+    return f" Marked: {', '.join(marked[:MOST])}{more}." if marked else ""
+
+
 def mark_keys(levels: Sequence[str], role: str) -> tuple[Key, ...]:
     """Entries of a legend for the levels that are marked in a figure."""
     return tuple(Key(level, ((SHAPES[level], role),)) for level in LEVELS if level in levels)

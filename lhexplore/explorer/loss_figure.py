@@ -4,11 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, isfinite, log10
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool
-from bokeh.plotting import figure
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -18,7 +16,8 @@ from .axes import log_ticks
 from .base_figure import blank_figure, empty_source, label_axis, packed, tooltip
 from .escape import plain
 from .frames import Key, Plot, Shape
-from .located import SHAPES, hover_words, mark_keys, worst
+from .located import hover_words, mark_keys
+from .marks import draw_marks
 from .places import axis_words, snapshot_ticks, snapshot_words
 from .protocols import SnapshotLike
 from .theme import themed
@@ -85,7 +84,8 @@ def loss_plot(
         themed(dots.glyph, line_color=ROLES[i], fill_color=ROLES[i])
         plot.add_tools(HoverTool(renderers=[dots], tooltips=tooltip("@label", f"@name{i}: @y{i}"), visible=False))
     middle = (high * above) ** 0.5 if logarithmic else (high + above) / 2
-    levels = _draw_marks(plot, found, names, height=middle, prefix=prefix)
+    places = [(k, middle, each) for k, each in enumerate(found)]
+    levels = draw_marks(plot, places, name=f"{prefix}loss-marks", role="finding", names=names)
     if not curves:
         words = plot.text([(count - 1) / 2], [0.5], text=["no losses were recorded"])
         words.glyph.update(text_align="center", text_baseline="middle", text_font_size="14px")
@@ -104,24 +104,6 @@ def loss_plot(
             *mark_keys(levels, "finding"),
         ),
     )
-
-
-def _draw_marks(
-    plot: figure, found: Sequence[Sequence[Finding]], names: Mapping[str | None, str], *, height: float, prefix: str
-) -> tuple[str, ...]:
-    """A mark at the top over every snapshot at which something was found; returns which levels there are."""
-    marks = [(k, worst(each), hover_words(each, names)) for k, each in enumerate(found) if worst(each)]
-    columns: dict[str, Any] = {
-        "x": [k for k, *_ in marks],
-        "y": [height] * len(marks),
-        "marker": [SHAPES[level] for _, level, _ in marks],
-        "words": [words for *_, words in marks],
-    }
-    source = ColumnDataSource(columns, name=f"{prefix}loss-marks")
-    glyphs = plot.scatter("x", "y", source=source, marker="marker", size=9, line_width=1)
-    themed(glyphs.glyph, fill_color="finding", line_color="halo")
-    plot.add_tools(HoverTool(renderers=[glyphs], tooltips=tooltip("@words"), visible=False))
-    return tuple({level: None for _, level, _ in marks})
 
 
 def _above(low: float, high: float, logarithmic: bool) -> float:

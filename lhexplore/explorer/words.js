@@ -11,13 +11,20 @@ async function render({ model, el }) {
     line.tabIndex = 0;
     line.setAttribute("aria-label", "Code that gives this spectrum");
   }
+  const words = document.createElement("span");
+  line.append(words);
   el.append(line);
   let texts = [];
   const update = () => {
     const text = texts[Math.min(frame.get(), texts.length - 1)] ?? "";
-    if (line.textContent !== text) line.textContent = text;
+    if (words.textContent !== text) words.textContent = text;
   };
-  const parse = () => { texts = JSON.parse(model.get("texts")); update(); };
+  const parse = () => {
+    texts = JSON.parse(model.get("texts"));
+    // stands unseen below the text, which then takes the same room at every snapshot
+    line.dataset.longest = texts.reduce((longest, text) => (text.length > longest.length ? text : longest), "");
+    update();
+  };
   const frame = await frameOf(model, afterPaint(update));
   model.on("change:texts", parse);
   parse();

@@ -155,7 +155,11 @@ def test_the_whole_network_comes_when_it_is_chosen(lab: LabPage) -> None:
     lab.kernel("explorer.layer = None")
     lab.wait_for_change(ex.SPECTRUM, before)
     assert lab.find(ex.CHOSEN).first.inner_text() == "whole network"
-    lab.wait_until(f"() => __probe.all('{ex.CARD}')[0].dataset.state === 'known'", seconds=60)
+    lab.wait_until(
+        f"""() => __probe.all('{ex.CARD}')[0].dataset.state === 'known'
+          && __probe.all('.lhx-current .lhx-card-title')[0].textContent.startsWith('whole network')""",
+        seconds=60,
+    )
     assert lab.value("explorer.spectrum.size") == lab.value("sum(layer.size for layer in session.layers)")
     assert lab.find(ex.CODE).first.inner_text() == lab.value("str(explorer.request)")
 
