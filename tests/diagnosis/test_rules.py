@@ -1,4 +1,4 @@
-"""Each rule fires on its picture, at its limit, and falls silent when one of its conditions is missing."""
+"""One spectrum: D5, D6, facts and types fire on their pictures, at their limits, and not where a condition is missing."""
 
 import math
 import pickle
@@ -23,117 +23,6 @@ def one(diagnosis, title):
 
 def titles(diagnosis):
     return {f.title for f in diagnosis.findings}
-
-
-# --- D1 ---
-OVERFIT = "Interpolation or overfitting: watch"
-
-
-def overfitting(
-    exact, *, train=(1.0, 0.5, 0.2), held_out=(1.0, 1.1, 1.3), scales=(4.0, 2.0, 1.0), negative=(2, 1, 0), **kw
-):
-    spectra = [
-        exact([-0.1 * scale] * k + [scale] * (10 - k), snapshot=str(i))
-        for i, (scale, k) in enumerate(zip(scales, negative, strict=True))
-    ]
-    rows = [{"loss": a, "val_loss": b} for a, b in zip(train, held_out, strict=True)]
-    return diagnose(spectra[-1], history=spectra[:-1], losses=rows[-1], past_losses=rows[:-1], **kw)
-
-
-def test_overfitting_fires(exact):
-    d = overfitting(exact)
-    f = one(d, OVERFIT)
-    assert (f.rule, f.level, f.heuristic, f.window) == ("D1", "warning", True, ("0", "1", "2"))
-    assert f.value == pytest.approx(1.3)
-    assert "0.2 of its value" in f.text
-    assert f.evidence
-    assert f.refute
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        {"train": (1.0, 0.5, 0.5)},
-        {"held_out": (1.0, 1.1, 1.1)},
-        {"scales": (4.0, 2.0, 2.5)},
-        {"negative": (0, 1, 1)},
-        {"train": (1.0, math.nan, 0.2)},
-    ],
-)
-def test_overfitting_needs_every_sign(exact, broken):
-    assert "D1" not in rules(overfitting(exact, **broken))
-
-
-def test_overfitting_needs_three_snapshots_and_losses(exact):
-    short = {"train": (1.0, 0.5), "held_out": (1.0, 1.1), "scales": (4.0, 2.0), "negative": (1, 0)}
-    assert "D1" not in rules(overfitting(exact, **short))
-    spectra = [exact([scale], snapshot=str(i)) for i, scale in enumerate((4.0, 2.0, 1.0))]
-    assert "D1" not in rules(diagnose(spectra[-1], history=spectra[:-1], losses={"loss": 0.1, "val_loss": 2.0}))
-    assert "D1" in rules(overfitting(exact, **short, thresholds=Thresholds(window=2)))
-
-
-# --- D3 ---
-
-
-def stuck(exact, *, train=(2.0, 2.01, 2.005), top=5.0, own=(1.0, 1.0, 1.0, 1.0), others=2, **kw):
-    block = exact(np.array(own) * top)
-    peers = [exact([0.01, 0.1, 0.2, 1.0], layer=f"peer{i}") for i in range(others)]
-    rows = [{"train_loss": x} for x in train]
-    return diagnose(block, history=[block, block], peers=peers, losses=rows[-1], past_losses=rows[:-1], **kw)
-
-
-def test_bottleneck_fires_at_its_limit(exact):
-    f = one(stuck(exact), "Underparameterised or a bottleneck")
-    assert (f.rule, f.value, f.threshold, f.eigenvalue) == ("D3", 5.0, 5.0, 5.0)
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        {"train": (2.0, 2.03, 2.0)},
-        {"top": 4.99},
-        {"own": (0.001, 0.001, 0.001, 1.0)},
-        {"others": 1},
-        {"thresholds": Thresholds(small_loss_ratio=1.1)},
-    ],
-)
-def test_bottleneck_needs_every_sign(exact, broken):
-    assert "D3" not in rules(stuck(exact, **broken))
-
-
-# --- D4 ---
-
-
-def test_underused_by_rank(exact):
-    peers = [exact(np.ones(100), layer=f"peer{i}") for i in range(2)]
-    fires = diagnose(exact([1.0] * 10 + [0.0] * 90), peers=peers)
-    f = one(fires, "Dead or underused layer")
-    assert (f.rule, f.value) == ("D4", pytest.approx(0.1))
-    assert "numerical rank" in f.text
-    assert "D4" not in rules(diagnose(exact([1.0] * 11 + [0.0] * 89), peers=peers))
-    assert "D4" not in rules(diagnose(exact([1.0] * 10 + [0.0] * 90), peers=peers[:1]))
-
-
-def test_underused_by_effective_rank(exact):
-    peers = [exact(np.ones(100), layer=f"peer{i}") for i in range(2)]
-    f = one(diagnose(exact([1.0] + [1e-6] * 99), peers=peers), "Dead or underused layer")
-    assert "effective rank" in f.text
-
-
-def test_a_rank_bounded_by_the_data_is_not_dead(exact):
-    seen = {"examples": 5, "outputs": 3}
-    peers = [exact(np.ones(100), layer=f"peer{i}") for i in range(2)]
-    assert "D4" not in rules(diagnose(exact([1.0] * 10 + [0.0] * 90, provenance=seen), peers=peers))
-
-
-def test_no_curvature(exact):
-    d = diagnose(exact([0.0, 0.0]))
-    assert {"Zero block", "No curvature: dead or unused?"} <= titles(d)
-    assert one(d, "Zero block").heuristic is False
-    by_construction = diagnose(exact([0.0, 0.0], functional="sum"))
-    assert "D4" not in rules(by_construction)
-    assert "Degenerate functional" in titles(by_construction)
-    assert "Degenerate functional" not in titles(d)
 
 
 # --- D5 ---
@@ -189,27 +78,6 @@ def test_saddle_like_needs_every_sign(exact, broken):
     assert "D6" not in rules(saddle(exact, **broken))
 
 
-# --- D7 ---
-
-
-def test_quasi_singular(exact):
-    past, now = exact([-1.0, 10.0], snapshot="0"), exact([-0.05, 0.5])
-    known = {"losses": {"loss": 0.05}, "past_losses": [{"loss": 2.0}]}
-    f = one(diagnose(now, history=[past], **known), "Quasi-singular")
-    assert (f.rule, f.value, f.window) == ("D7", pytest.approx(0.05), ("0", "now"))
-    assert "D7" not in rules(diagnose(now, history=[past]))
-    assert "D7" not in rules(diagnose(now, history=[past], losses={"loss": 0.21}, past_losses=[{"loss": 2.0}]))
-    by_gap = diagnose(now, held_out=exact([-1.0, 10.0], split="held_out"))
-    assert "held-out" in one(by_gap, "Quasi-singular").text
-
-
-def test_small_loss_is_relative_where_the_past_is_known(exact):
-    past, now = exact([-1.0, 10.0]), exact([-0.05, 0.5])
-    big_unit = {"losses": {"loss": 50.0}, "past_losses": [{"loss": 900.0}]}
-    assert "D7" in rules(diagnose(now, history=[past], **big_unit))
-    assert "D7" not in rules(diagnose(now, history=[past], losses={"loss": 50.0}))
-
-
 # --- facts and the type ---
 
 
@@ -248,7 +116,7 @@ def test_unchanged(exact):
 
 def test_mainly_negative_and_undecided(exact):
     f = one(diagnose(exact([-2.0, 1.0])), "Mainly negative, or not yet trained")
-    assert (f.level, f.value, f.eigenvalue) == ("warning", -2.0, -2.0)
+    assert (f.level, f.value, f.eigenvalue) == ("note", -2.0, -2.0)
     d = diagnose(exact([-2.0, 1.0]), thresholds=Thresholds(floor=5.0))
     assert "floor" in one(d, "Type undecided").text
 
@@ -268,7 +136,7 @@ def test_quiet_on_a_plain_spectrum(exact):
 
 
 def test_warnings_come_first_and_the_value_travels(lanczos):
-    s = lanczos([[-8.0, 10.0]] * 3, residuals=[[0.02, 0.001]] * 3, complete=False, symmetry_defect=1e-3)
+    s = lanczos([[-8.0, 10.0]] * 3, residuals=[[0.02, 0.001]] * 3, complete=False, symmetry_defect=0.06)
     d = diagnose(s)
     order = [f.level for f in d.findings]
     assert order == sorted(order, key=["warning", "note", "info"].index)
