@@ -1,4 +1,4 @@
-"""One spectrum: D5, D6, facts and types fire on their pictures, at their limits, and not where a condition is missing."""
+"""One spectrum: D5, D6, facts and types fire on their pictures, at their limits, not where a condition is missing."""
 
 import math
 import pickle
