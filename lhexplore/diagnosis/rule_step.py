@@ -53,6 +53,9 @@ def _not_plain(grid: Grid) -> str:
         for name in _MOMENTUM:
             if row.get(name):
                 return f"{name} = {row[name]}"
+        clips = [name for name, value in row.items() if "clip" in name and value]
+        if clips:
+            return f"{clips[0]} = {row[clips[0]]}"
         optimiser = row.get("optimizer", row.get("optimiser"))
         if optimiser is not None and str(optimiser).lower() not in _PLAIN:
             return f"the optimiser {optimiser}"

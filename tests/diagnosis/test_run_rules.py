@@ -116,14 +116,16 @@ def test_the_largest_layer_is_a_lower_bound(course):
     assert "at least" in f.text
 
 
-@pytest.mark.parametrize("more", [{"momentum": flat(0.9)}, {"optimizer": flat("adam")}, {"beta1": flat(0.9)}])
+@pytest.mark.parametrize(
+    "more", [{"momentum": flat(0.9)}, {"optimizer": flat("adam")}, {"beta1": flat(0.9)}, {"clip_norm": flat(1.0)}]
+)
 def test_another_optimiser_has_another_limit(course, more):
     run = stepping(course, **more)
     assert not of(run, "D8")
     assert "plain gradient descent" in run.silent["D8"]
 
 
-@pytest.mark.parametrize("more", [{"momentum": flat(0.0)}, {"optimizer": flat("SGD")}])
+@pytest.mark.parametrize("more", [{"momentum": flat(0.0)}, {"optimizer": flat("SGD")}, {"clip_norm": flat(0.0)}])
 def test_plain_gradient_descent_may_be_said(course, more):
     assert of(stepping(course, **more), "D8")
 
