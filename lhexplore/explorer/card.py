@@ -40,7 +40,7 @@ def known_card(title: str, spectrum: Spectrum, diagnosis: Diagnosis, findings: S
         "reasons": list(diagnosis.hesd.reasons),
         "findings": found,
         "beside": [],
-        "message": "" if found else "Nothing unusual was found.",
+        "message": "" if found else "No rule fires for this block here.",
     }
 
 

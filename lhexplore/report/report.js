@@ -164,7 +164,7 @@
     parts.push(badge(reading.badge), numbers, ...(reading.beside.length ? [lhxFindings.beside(reading.beside)] : []));
     parts.push(element("p", reading.method, "muted"));
     parts.push(element("h3", "Findings"));
-    if (reading.findings.length === 0) parts.push(element("p", "Nothing unusual was found."));
+    if (reading.findings.length === 0) parts.push(element("p", "No rule fires for this block here."));
     else {
       const list = element("ul", "", "findings");
       list.append(...reading.findings.map((each) => lhxFindings.item(each)));
