@@ -1,0 +1,117 @@
+"""C_t against K_H over training: how a spectrum moves between the types of Hessian eigenspectral densities."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..diagnosis import Hesd, hesd
+from ..diagnosis.hesd import LIMIT
+from ..diagnosis.number_texts import short
+from .names import block
+from .picture import Picture
+from .run import Run, run_of
+from .scales import number_axis, plain_numbers
+from .style import BLUE, GREY, INK, PALE, STROKES, Stroke, Width, canvas, say
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SOUTH = -1e9  # left of every axis
+WIDE = -3.0  # below this C_t the axis is logarithmic
+
+
+def hesd_map(source: Any, layer: str | None = None, *, width: Width = "column", height: float | None = None) -> Picture:
+    """Draw C_t against K_H of one block at every snapshot, as a path, with the gate between the types.
+
+    Args:
+        source: a session, a Course or a list of spectra.
+        layer: None for the whole network, which the criteria were made for.
+        width: "column", "page" or inches.
+        height: inches.
+
+    Raises:
+        SettingError, UnknownLayerError: with what is known.
+        UnsupportedError: matplotlib is not installed.
+    """
+    run = run_of(source)
+    layer = run.layer(layer)
+    with canvas(width, height, ratio=0.75) as figure:
+        caption = draw(figure.subplots(), run, layer)
+    return Picture(figure, caption)
+
+
+def draw(axes: "Axes", run: Run, layer: str | None, stroke: Stroke = STROKES[0]) -> str:
+    """Draw into a frame; returns the caption."""
+    read = [(k, hesd(s)) for k, s in enumerate(run.spectra(layer)) if s is not None]
+    placed = [(k, h) for k, h in read if np.isfinite([h.ct, h.kh]).all()]
+    name = block(layer, longest=60)
+    if not placed:
+        why = f"C_t and K_H of {name} are infinite or undefined at every snapshot that is known."
+        words = why if read else f"{name} is not computed yet: {run.wanted(layer)}."
+        say(axes, words)
+        return words
+    ct, kh = (np.array([getattr(h, key) for _, h in placed]) for key in ("ct", "kh"))
+    axes.plot(ct, kh, "-", color=GREY, lw=0.7, zorder=2)
+    _whiskers(axes, [h for _, h in placed])
+    decided = np.array([h.type != "undecided" for _, h in placed])
+    for which, fill in ((decided, stroke.colour), (~decided, "white")):
+        axes.plot(ct[which], kh[which], stroke.marker, mfc=fill, mec=stroke.colour, mew=0.7, ms=3.4, zorder=3)
+    _frame(axes, placed, kh)
+    for at in dict.fromkeys((0, len(placed) - 1)):
+        k, h = placed[at]
+        inner = h.ct > sum(axes.get_xlim()) / 2  # words stay inside the frame
+        axes.annotate(
+            run.place(k), (h.ct, h.kh), xytext=(-5 if inner else 5, 3 if at else -8), textcoords="offset points",
+            fontsize=6.5, color=INK, ha="right" if inner else "left",
+        )  # fmt: skip
+    return _caption(run, layer, placed, len(read) - len(placed))
+
+
+def _whiskers(axes: "Axes", found: list[Hesd]) -> None:
+    """Intervals of both criteria, where they are finite."""
+    for h in found:
+        low, high = h.interval
+        if np.isfinite([low, high]).all() and high > low:
+            axes.plot([low, high], [h.kh, h.kh], "-", color=BLUE, lw=0.5, zorder=1.5)
+        low, high = h.kh_interval
+        if np.isfinite([low, high]).all() and high > low:
+            axes.plot([h.ct, h.ct], [low, high], "-", color=BLUE, lw=0.5, zorder=1.5)
+
+
+def _frame(axes: "Axes", placed: list[tuple[int, Hesd]], kh: Any) -> None:
+    """Axes, the gate at −0.6, and what lies on either side of it."""
+    low = min(min(h.ct, h.interval[0] if np.isfinite(h.interval[0]) else h.ct) for _, h in placed)
+    if low < WIDE:
+        axes.set_xscale("symlog", linthresh=1.0, linscale=1.0)
+        axes.set_xlim(1.6 * low, 0.25)
+    else:
+        axes.set_xlim(min(1.08 * low, -0.85), 0.12)
+    number_axis(axes, kh, log=True)
+    plain_numbers(axes.xaxis)
+    axes.axvspan(SOUTH, LIMIT, color=PALE, lw=0, zorder=0)
+    axes.axvline(LIMIT, color=INK, lw=0.8, ls=(0, (4, 2)), zorder=1)
+    for words, side, align in (("MN: mainly negative", -3, "right"), ("MP: mainly positive", 3, "left")):
+        axes.annotate(
+            words, (LIMIT, 0.03), xycoords=("data", "axes fraction"), xytext=(side, 0), textcoords="offset points",
+            ha=align, va="bottom", rotation=90, fontsize=6.5, color=INK, zorder=1,
+        )  # fmt: skip
+    power = placed[0][1].exponent
+    axes.set_xlabel(r"$C_t$  (gate at −0.6)", parse_math=True)
+    axes.set_ylabel(rf"$K_H^{{\,{power:g}}}$".replace("0.", "."), parse_math=True)
+
+
+def _caption(run: Run, layer: str | None, placed: list[tuple[int, Hesd]], left: int) -> str:
+    (first, a), (last, b) = placed[0], placed[-1]
+    bases = sorted({h.kh_basis for _, h in placed})
+    undecided = sum(h.type == "undecided" for _, h in placed)
+    missing = sum(s is None for s in run.spectra(layer))
+    parts = [
+        f"{block(layer, longest=60)} from {run.place(first)} (C_t {short(a.ct)}, K_H {short(a.kh)}) to "
+        f"{run.place(last)} (C_t {short(b.ct)}, K_H {short(b.kh)}); {len(placed)} snapshots.",
+        f"K_H is computed on {bases[0]}." if len(bases) == 1 else f"K_H on {' and '.join(bases)} do not compare.",
+        "Left of the gate K_H must not be read as quality.",
+        f"Hollow: {undecided} snapshots whose type is undecided." if undecided else "",
+        f"{left} snapshots with infinite or undefined criteria are left out." if left else "",
+        f"{missing} snapshots are not computed yet: {run.wanted(layer)}." if missing else "",
+    ]
+    return " ".join(filter(None, parts))
