@@ -27,7 +27,7 @@ from .judging import (
     of_layers,
     of_runs,
     plain,
-    with_reference_only,
+    with_references,
 )
 from .runs import STATES
 from .statistics import Answer, Counts, count, interval, ratio, spearman
@@ -65,11 +65,14 @@ def rules(cases: list[Case], records: Records) -> dict[str, Figures]:
 
 def memorisation(records: Records) -> dict[str, Figures]:
     """D2 by what it has to go by, beside detectors that need no rule."""
-    paired = with_reference_only(records)
+    paired = {name: blind(record) for name, record in with_references(records).items()}
+    stopped = {name: record for name, record in records.items() if record.run.stop == "fit"}
     unseen = {name: blind(record) for name, record in records.items()}
     return {
         "D2, reference run and no held-out data": confusion(memorised(paired)),
         "D2, held-out data and no reference run": confusion(memorised(records)),
+        "D2, reference run and held-out data": confusion(memorised(with_references(records))),
+        "D2, held-out data, against clean runs that stopped at the same accuracy": confusion(memorised(stopped)),
         "D2, neither": confusion(memorised(unseen)),
         "trace monitor (CUSUM), one clean run as its reference": confusion(alarmed(records)),
         "plain: training less held-out accuracy": confusion(plain(records, accuracy_gap)),
@@ -94,6 +97,7 @@ def confusion(answers: Sequence[Answer]) -> Figures:
         "precision": measured(lambda c: c.precision),
         "recall": measured(lambda c: c.recall),
         "alarms": measured(lambda c: c.alarms),
+        "wrong_in": dict(sorted(Counter(answer.dataset for answer in answers if answer.said != answer.true).items())),
     }
 
 

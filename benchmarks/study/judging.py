@@ -70,10 +70,10 @@ def memorised(records: Records) -> list[Answer]:
     return [Answer(r.run.dataset, "D2" in _warnings(r.course), true) for r, true in known if true is not None]
 
 
-def with_reference_only(records: Records) -> Records:
-    """Fitted runs that have a reference, without any held-out data."""
+def with_references(records: Records) -> Records:
+    """Fitted runs that have a reference, with it."""
     return {
-        name: with_reference(blind(record), records[record.run.reference])
+        name: with_reference(record, records[record.run.reference])
         for name, record in records.items()
         if record.run.reference
     }

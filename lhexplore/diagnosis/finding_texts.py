@@ -38,7 +38,7 @@ _WORDINGS = {
         "trace of all layers is still {own:.2g} of its largest, so this is not long training alone.",
         "Look for wrong labels; compare with a run of the same network on data that are known to be clean.",
         f"What was learnt by heart makes held-out predictions worse than none; {_STUDY}",
-        "Held-out data of another kind than the training data.",
+        "Held-out data of another kind than the training data, or too few examples to learn the task from.",
     ),
     "low rank": Wording(
         "Dead or underused layer",
