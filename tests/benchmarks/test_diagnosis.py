@@ -150,3 +150,20 @@ def test_the_kept_results_are_those_of_all_runs():
     for half, names in (("development", DEVELOPMENT), ("set_aside", SET_ASIDE)):
         assert found[half]["runs"] == sum(len(list(plan(name))) for name in names)
         assert found[half]["datasets"] == sorted(names)
+
+
+def test_a_training_is_repeated_bit_by_bit_and_kept_as_it_is(tmp_path):
+    from study.bundle import load, save
+    from study.measuring import record
+    from study.runs import plan
+
+    run = next(run for run in plan("iris") if run.name == "iris-healthy-relu-0")
+    first, second = record(run), record(run)
+    save(first, tmp_path / "kept.zip")
+    kept = load(tmp_path / "kept.zip")
+    assert kept.run == run
+    assert kept.truths == first.truths == second.truths
+    assert kept.course.losses == first.course.losses
+    for cell, spectrum in first.course.spectra.items():
+        for other in (second, kept):
+            np.testing.assert_array_equal(spectrum.nodes, other.course.spectra[cell].nodes)
