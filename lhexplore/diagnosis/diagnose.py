@@ -133,7 +133,7 @@ def _judge(course: Course, layer: str | None, snapshot: str, thresholds: Thresho
         held_out=course.held_out.get((layer, snapshot)),
         floor=thresholds.floor,
         train_loss=train_loss(losses),
-        small_loss=small(losses, past_losses, ratio=thresholds.small_loss_ratio, absolute=thresholds.small_loss),
+        small_loss=small(losses, past_losses, ratio=thresholds.vanishing, absolute=thresholds.small_loss),
         collapse=thresholds.collapse,
         losses=losses,
         past_losses=past_losses,

@@ -14,7 +14,7 @@ _SHARE: dict[Level, float] = {"warning": 1.0, "note": 0.5, "info": 0.2}  # of th
 class Finding:
     """What one rule saw, with the ratio that made it speak.
 
-    ``heuristic`` marks lhexplore's own, uncalibrated reading; the others are facts about the block.
+    ``heuristic`` marks lhexplore's own reading; the others are facts about the block.
     """
 
     rule: str

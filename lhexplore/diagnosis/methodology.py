@@ -107,7 +107,7 @@ def methodology(
     named_numbers(losses, "losses")
     for i, row in enumerate(past_losses):
         named_numbers(row, f"past_losses[{i}]")
-    limit = small(losses, past_losses, ratio=thresholds.small_loss_ratio, absolute=thresholds.small_loss)
+    limit = small(losses, past_losses, ratio=thresholds.vanishing, absolute=thresholds.small_loss)
     loss = train_loss(losses)
     scale = quasi_singular(
         spectrum, history=history, held_out=held_out, train_loss=loss, small_loss=limit, collapse=thresholds.collapse

@@ -1,6 +1,7 @@
 """Tell a spectrum whose scale has collapsed by excessive training: the quasi-singular flag.
 
-No threshold is known from the literature; the ratios and their limits are lhexplore's, calibrated on one toy only.
+No threshold is known from the literature; the ratios and their limits are lhexplore's, tried on small
+networks (docs/diagnosis_study.md).
 """
 
 from collections.abc import Sequence

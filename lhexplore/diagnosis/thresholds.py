@@ -16,6 +16,8 @@ class Thresholds:
     """Limits of the rules. All are lhexplore's heuristics; where no unit is named they are ratios.
 
     A ratio is formed against the layer's own past, the median of the other layers, held-out data or a reference run.
+    Limits of D1, D2, D3, D4 and D7 were set on the development half of lhexplore's study; how they do on the other half
+    is in docs/diagnosis_study.md.
     """
 
     window: int = 3  # snapshots: as many in a row a rule needs; heuristic
@@ -23,7 +25,7 @@ class Thresholds:
     rise: float = 1.2  # D1: held-out loss of its lowest so far; heuristic
     flat_loss: float = 0.08  # D3: training loss, largest less smallest over the window, of their mean; heuristic
     small_loss: float = SMALL_LOSS  # D2, D3, HESD: in nats, used only while no earlier loss is known; heuristic
-    small_loss_ratio: float = 0.05  # D2, D3, HESD: training loss of the largest one so far; heuristic
+    small_loss_ratio: float = 0.05  # D2, D3: training loss of the largest one so far; heuristic
     accuracy: float = 0.98  # D2: share of training examples, from here on the data count as fitted; heuristic
     reference: float = 2.0  # D2: trace of the reference run's at equal training loss; heuristic
     learning: float = 0.6  # D2: training loss of the largest one so far, from here down the runs compare; heuristic
@@ -39,7 +41,7 @@ class Thresholds:
     saddle: float = 0.1  # D6: |λmin| of λmax; heuristic
     gradient: float = 0.1  # D6: gradient norm of its own largest so far; heuristic
     collapse: float = COLLAPSE  # D7: λmax of its own largest so far, or of held-out data; heuristic
-    vanishing: float = 0.0015  # D7: training loss of the largest one so far; heuristic
+    vanishing: float = 0.0015  # D7, quasi-singular: training loss of the largest one so far; heuristic
     edge: float = 2.0  # D8: learning rate × λmax; the classical limit of plain gradient descent on a quadratic
     asymmetry: float = 1e-4  # D9: ‖H − Hᵀ‖ of ‖H‖ that is worth a word; heuristic
     unresolved: float = 1e-3  # D9: error of the ends of the largest |λ| that is worth a word; heuristic
