@@ -13,7 +13,7 @@ from .numbers import Described, described, numbers
 from .picture import Picture
 from .run import SPLITS, Judged, Layer, Run, run_of
 from .scales import plain_numbers
-from .style import BLACK, GREY, MARKS, Width, canvas, diverging, inches, one_of, say
+from .style import BLACK, GREY, MARKS, WIDTHS, Width, canvas, diverging, inches, one_of, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ROW = 0.17  # inches of a layer, where there is room
 MOST = 60  # layers with a label each; more share labels
 DECADES = 6  # colours resolve at most so many below the largest magnitude
+TODO = "session.compute() computes what is missing"
 VECTOR = 4000  # cells up to which the map is drawn as vectors
 
 
@@ -75,7 +76,10 @@ def draw(
     )  # fmt: skip
     _hatch(axes, unknown)
     every = ceil(layers / MOST)
-    axes.set_yticks(range(0, layers, every), labels=[block(row, longest=18) for row in rows[::every]])
+    axes.set_yticks(
+        range(0, layers, every),
+        labels=[block(row, longest=14 if wide < WIDTHS["page"] else 24) for row in rows[::every]],
+    )
     names = [shown(label, longest=12) if step is None else f"{step:,}" for label, step in zip(run.labels, run.steps)]  # noqa: B905
     gap = ceil(count * 0.075 * max(map(len, names)) / max(0.55 * wide, 0.5))
     axes.set_xticks(range(0, count, gap), labels=names[::gap])
@@ -130,13 +134,15 @@ def _bar(axes: "Axes", mesh: Any, about: Described, values: Float[ndarray, "laye
         low, high = mesh.norm.vmin, mesh.norm.vmax
         first = floor(log10(max(float(finite.min()), float(finite.max()) * 10.0**-DECADES)))
         powers = range(first, ceil(log10(float(finite.max()))) + 1)
-        signed = [0.0, *(sign * 10.0**e for e in powers for sign in (1, -1))]
-        inside = sorted(v for v in signed if low * (1 - 1e-9) <= v <= high * (1 + 1e-9))
-        if len(inside) >= 2:
-            thin = inside[:: ceil(len(inside) / 7)]
-            bar.set_ticks(thin, labels=[_power(v) for v in thin])
-            bar.ax.minorticks_off()
-            return
+        for factors in ((1,), (1, 2, 5)):  # the finer ones where there is less than a decade
+            signed = [0.0, *(sign * m * 10.0**e for e in powers for m in factors for sign in (1, -1))]
+            inside = sorted(v for v in signed if low <= v <= high)
+            if len(inside) > 2:
+                break
+        thin = inside[:: ceil(len(inside) / 7)]
+        bar.set_ticks(thin, labels=[short(v) if len(factors) > 1 else _power(v) for v in thin])
+        bar.ax.minorticks_off()
+        return
     plain_numbers(bar.ax.yaxis)
 
 
@@ -176,7 +182,7 @@ def _caption(
             [
                 f"{metric_name(about.name)} of {len(rows)} blocks at {len(run.labels)} snapshots, from {ends}.",
                 about.meaning,
-                f"Hatched: {unknown} cells that are not known; session.compute() fills them." if unknown else "",
+                f"Hatched: {unknown} cells that are not known; {TODO}." if unknown else "",
                 f"Blank: {infinite} infinite values." if infinite else "",
                 _marked_words(marked),
                 why,

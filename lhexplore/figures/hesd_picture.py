@@ -16,6 +16,8 @@ from .style import BLUE, GREY, INK, PALE, STROKES, Stroke, Width, canvas, say
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_BASIS = "depends on how the spectra were computed"
+_BASES = "of spectra that were computed in different ways do not compare"
 SOUTH = -1e9  # left of every axis
 WIDE = -3.0  # below this C_t the axis is logarithmic
 
@@ -62,7 +64,8 @@ def draw(axes: "Axes", run: Run, layer: str | None, stroke: Stroke = STROKES[0])
         inner = h.ct > sum(axes.get_xlim()) / 2  # words stay inside the frame
         axes.annotate(
             run.place(k), (h.ct, h.kh), xytext=(-5 if inner else 5, 3 if at else -8), textcoords="offset points",
-            fontsize=6.5, color=INK, ha="right" if inner else "left",
+            fontsize=6.5, color=INK, ha="right" if inner else "left", zorder=4,
+            bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 0.4},
         )  # fmt: skip
     return _caption(run, layer, placed, len(read) - len(placed))
 
@@ -108,7 +111,7 @@ def _caption(run: Run, layer: str | None, placed: list[tuple[int, Hesd]], left: 
     parts = [
         f"{block(layer, longest=60)} from {run.place(first)} (C_t {short(a.ct)}, K_H {short(a.kh)}) to "
         f"{run.place(last)} (C_t {short(b.ct)}, K_H {short(b.kh)}); {len(placed)} snapshots.",
-        f"K_H is computed on {bases[0]}." if len(bases) == 1 else f"K_H on {' and '.join(bases)} do not compare.",
+        f"K_H {_BASIS}: {bases[0]}." if len(bases) == 1 else f"K_H {_BASES}: {', '.join(bases)}.",
         "Left of the gate K_H must not be read as quality.",
         f"Hollow: {undecided} snapshots whose type is undecided." if undecided else "",
         f"{left} snapshots with infinite or undefined criteria are left out." if left else "",

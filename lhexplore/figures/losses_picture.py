@@ -93,16 +93,19 @@ def _marks(axes: "Axes", run: Run, time: TimeAxis) -> str:
                 time.at[at], [0.95] * len(at), MARKS[level], color=FINDING, mew=0, ms=4, label=level,
                 transform=axes.get_xaxis_transform(), clip_on=False,
             )  # fmt: skip
-    for k in sorted({index[f.snapshot] for f in found}):
-        rules = dict.fromkeys(f.rule for f in found if index[f.snapshot] == k)
+    texts = {
+        k: " ".join(dict.fromkeys(f.rule for f in found if index[f.snapshot] == k))
+        for k in sorted({index[f.snapshot] for f in found})
+    }
+    for k, text in texts.items():
         axes.annotate(
-            " ".join(rules), (time.at[k], 0.91), xycoords=("data", "axes fraction"), rotation=90, ha="center",
+            text, (time.at[k], 0.91), xycoords=("data", "axes fraction"), rotation=90, ha="center",
             va="top", fontsize=6, color=FINDING,
         )  # fmt: skip
     if found:
         low, high = axes.get_ylim()  # room for the marks above the curves
-        names = [len({f.rule for f in found if f.snapshot == label}) for label in run.labels]
-        room = min(0.5, 0.12 + 0.085 * max(names))
+        longest = max(len(text) for text in texts.values())
+        room = min(0.5, 0.12 + 0.032 * longest)
         share = room / (1 - room)
         top = high * (high / low) ** share if axes.get_yscale() == "log" else high + share * (high - low)
         axes.set_ylim(low, top)

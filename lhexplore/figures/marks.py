@@ -59,9 +59,11 @@ def flags(axes: "Axes", found: Sequence[Finding], scale: ValueScale) -> None:
             near[2].append(finding.rule)
     for value, share, rules in groups:
         axes.axvline(value, color=FINDING, ls=(0, (1, 1.5)), lw=0.9, zorder=2.8)
+        right = share > 0.5
         axes.annotate(
-            ", ".join(rules), (value, 0.8), xycoords=("data", "axes fraction"), rotation=90,
-            xytext=(-2 if share > 0.5 else 2, 0), textcoords="offset points", ha="right" if share > 0.5 else "left", va="top", fontsize=6.5, color=FINDING,
+            ", ".join(rules), (value, 0.8), xycoords=("data", "axes fraction"), xytext=(-2 if right else 2, 0),
+            textcoords="offset points", ha="right" if right else "left", va="top", rotation=90, fontsize=6.5,
+            color=FINDING,
         )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from operator import index
+from typing import Any, Protocol, SupportsIndex
 
 from ..diagnosis import Course, Finding, diagnose_run
 from ..errors import ComparisonError, SettingError, UnknownLayerError, UnknownSnapshotError, suggest
@@ -60,8 +61,8 @@ class Run:
         """
         if isinstance(which, str) and which in self.labels:
             return self.labels.index(which)
-        if isinstance(which, int) and -len(self.labels) <= which < len(self.labels):
-            return which % len(self.labels)
+        if isinstance(which, SupportsIndex) and -len(self.labels) <= index(which) < len(self.labels):
+            return index(which) % len(self.labels)
         raise UnknownSnapshotError(f"There is no snapshot {which!r}. {suggest(which, self.labels)}")
 
     def spectrum(self, layer: Layer, k: int, split: str = "data") -> Spectrum | None:

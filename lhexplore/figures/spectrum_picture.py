@@ -179,7 +179,7 @@ def _rug(axes: "Axes", spectra: Sequence[Spectrum], scale: ValueScale) -> None:
             x, -i - 0.4 * strength, -i + 0.4 * strength, color=stroke.colour, lw=0.5, alpha=0.8, label=name
         )
         lines.set_rasterized(len(x) > MANY)
-    axes.set(ylim=(-len(rows) + 0.4, 1.0), yticks=[])
+    axes.set(ylim=(-len(rows) + 0.4, 0.7 + 0.25 * len(rows)), yticks=[])
     axes.spines["left"].set_visible(False)
 
 
@@ -189,7 +189,7 @@ def _caption(spectra: Sequence[Spectrum], kind: Kind, scale: ValueScale) -> str:
     unsure = "" if all(s.exact for s in spectra) or kind == "rug" else " Whiskers and ribbons cover 95 %."
     grey = f" Grey: |λ| up to {short(scale.threshold, digits=2)}, without a sign or too small for the axis."
     ends = f"from {short(main.smallest)} to {short(main.largest)} (± {short(main.error, digits=1)})"
-    over = f" Over it: {', '.join(names_of(spectra)[1:])}." if len(spectra) > 1 else ""
+    over = f" Over it: {'; '.join(names_of(spectra)[1:])}." if len(spectra) > 1 else ""
     return (
         f"{kind.capitalize()} of the {main.size:,} eigenvalues of {block(main.layer, longest=60)} at "
         f"{shown(main.snapshot)}, {ends}, {how}.{over}{unsure}{grey if scale.kind == 'symlog' else ''}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Width = str | float
 WIDTHS = {"column": 3.3, "page": 6.9}  # inches: one and two columns of the usual two-column paper
-MARGIN = 0.45  # inches beside a frame, for its ticks and label
+MARGIN = 0.65  # inches beside a frame, for its ticks and label
 RANGE = (1.0, 40.0)  # inches that make sense
 
 # Okabe and Ito's palette, as in the explorer; darkened where white paper asks for it.
