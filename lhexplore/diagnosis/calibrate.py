@@ -26,7 +26,7 @@ LEAST_POINTS = 8
 CHUNK = 500  # simulations at once: a few tens of MB
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Calibration:
     """A limit with what it was made from, and what it costs in power.
 
@@ -47,7 +47,7 @@ class Calibration:
     power: float
     delay: float
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         s = self.settings
         return (
             f"h = {s.h:.3g} s.d.: designed for any alarm in {s.false_alarms:.1%} of healthy runs, by "

@@ -84,8 +84,8 @@ class Picks:
             (
                 c.snapshot,
                 c.hesd.word,
-                f"{short(c.hesd.ct)} ({short(c.hesd.interval[0])} to {short(c.hesd.interval[1])})",
-                f"{short(c.largest)} ({short(c.largest_interval[0])} to {short(c.largest_interval[1])})",
+                _with(c.hesd.ct, c.hesd.interval),
+                _with(c.largest, c.largest_interval),
                 "–" if math.isnan(c.held_out) else short(c.held_out),
                 ", ".join(pick.criterion for pick in self.picks if pick.snapshot == c.snapshot) or "–",
             )
@@ -140,6 +140,12 @@ def pick_snapshots(
     candidates = tuple(_candidate(s, v, examples, thresholds) for s, v in zip(course, values, strict=True))
     picks = (_by_ct(candidates), _by_largest(candidates), _by_held_out(candidates, name))
     return Picks(course[0].layer, candidates, picks, name)
+
+
+def _with(value: float, between: Interval) -> str:
+    """The value, with its interval where that is wider than what is written of it."""
+    low, high = map(short, between)
+    return short(value) if low == high else f"{short(value)} ({low} to {high})"
 
 
 def _candidate(s: Spectrum, held_out: float, examples: int | None, limits: Thresholds) -> Candidate:

@@ -123,7 +123,8 @@ def level(found: Hesd, beside: Hesd | None, limits: Thresholds) -> Stage:
         return Stage(name, "left out", "–", "It is read behind the gate only.", "heuristic")
     best, worst = (absolute(-found.interval[1 - end], found.kh_interval[end], limits) for end in (0, 1))
     reading = best if best == worst else "undecided"
-    value = best if best == worst else f"between {best} and {worst}"
+    numbers = f"r_e = {short(found.re)}, K_H = {short(found.kh)}"
+    value = numbers if best == worst else f"{numbers}: between {best} and {worst}"
     text = (
         f"Good: r_e below {limits.good_re:g} and K_H below {limits.good_kh:g}; moderate: K_H below "
         f"{limits.moderate_kh:g}; limits to be edited. "
@@ -131,7 +132,8 @@ def level(found: Hesd, beside: Hesd | None, limits: Thresholds) -> Stage:
     if beside is None:
         text += "Low values on training data alone prove nothing: memorised labels give them, too. Add held-out data."
     elif beside.type == "MP" and not beside.psd:
-        text += f"On held-out data C_t = {_with(beside.ct, beside.interval)}, K_H = {short(beside.kh)}."
+        there = absolute(beside.re, beside.kh, limits)
+        text += f"On held-out data C_t = {_with(beside.ct, beside.interval)}, K_H = {short(beside.kh)}: {there}."
     else:
         text += f"The held-out spectrum is {beside.word}: it is not read."
     return Stage(name, reading, value, text, "heuristic")

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from .healthy import Reference
+from .number_texts import short
 
 Side = Literal["upper", "lower"]
 
@@ -38,6 +39,13 @@ class Alarm:
     side: Side
     s: float
     h: float
+
+    def __str__(self) -> str:
+        where = "above" if self.side == "upper" else "below"
+        return (
+            f"Layer {self.layer!r}, step {self.step:,}: the trace stays {where} its reference "
+            f"(S = {short(self.s)}, limit {short(self.h)})."
+        )
 
 
 @dataclass(frozen=True, slots=True)

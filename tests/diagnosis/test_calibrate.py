@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_limit_and_the_text_says_what_it_is():
     assert first.settings.h != other.settings.h
     assert (first.runs, first.points, first.simulations) == (4, 30, 500)
     assert first.settings.false_alarms == 0.05
-    assert "designed for any alarm in 5.0% of healthy runs" in str(first)
+    assert "designed for any alarm in 5.0% of healthy runs" in repr(first)
     result = follow(healthy(rng), Reference.of(reference), first.settings)
     assert "simulated for false alarms in 5% of healthy runs" in str(result)
 

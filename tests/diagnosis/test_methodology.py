@@ -131,7 +131,9 @@ def test_held_out_data_are_read_beside(exact):
     beside = exact([-2, 9], split="held_out")
     read = methodology(exact([-0.1, 8]), held_out=beside)
     assert read.held_out is not None
+    assert read["Absolute reading"].value == "r_e = 0.0125, K_H = 0.112"  # 0.1 / 8 and its root
     assert "On held-out data C_t = −0.222" in read["Absolute reading"].text
+    assert read["Absolute reading"].text.endswith(": moderate.")  # r_e = 2/9 is above 0.1, K_H = √(2/9) below 1
     poor = methodology(exact([-0.1, 8]), held_out=exact([-9, 9], split="held_out"))["Absolute reading"].text
     assert "The held-out spectrum is mainly negative" in poor
     assert methodology(exact([-0.1, 8])).held_out is None
@@ -154,7 +156,7 @@ def test_levels(re, kh, word):
 
 def test_an_interval_across_a_level_is_undecided(exact, lanczos):
     one = methodology(lanczos([[-0.01, 1.0]]))["Absolute reading"]  # from one start vector K_H may be anything
-    assert (one.verdict, one.value) == ("undecided", "between good and poor")
+    assert (one.verdict, one.value) == ("undecided", "r_e = 0.01, K_H = 0.1: between good and poor")
     assert methodology(lanczos([[-0.01, 1.0]] * 3))["Absolute reading"].verdict == "good"
     eased = Thresholds(good_re=0.6, good_kh=2.0)
     assert methodology(exact([-1, 4]), thresholds=eased)["Absolute reading"].verdict == "good"

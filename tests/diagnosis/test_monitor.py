@@ -8,6 +8,7 @@ import pytest
 
 from lhexplore.diagnosis.healthy import PRIOR, Reference, log_trace
 from lhexplore.diagnosis.monitor import Monitor, MonitorSettings, at_labels, follow
+from lhexplore.diagnosis.trace_paths import Alarm
 from lhexplore.errors import ComparisonError, SettingError
 from lhexplore.trace_point import TracePoint
 
@@ -329,3 +330,10 @@ def test_a_result_reads_well_and_does_not_change():
     assert text.startswith("Trace monitor (lhexplore definition, after Page 1954): 1 of 2 layers alarmed; h = 5 s.d.,")
     assert "a  upper alarm at step 400 (S = 6.0), 10 points" in text
     assert "b  no alarm, 10 points" in text
+
+
+def test_an_alarm_printed_is_a_sentence():
+    assert str(Alarm("fc1", 1250, "upper", 7.519, 4.7923)) == (
+        "Layer 'fc1', step 1,250: the trace stays above its reference (S = 7.52, limit 4.79)."
+    )
+    assert "stays below" in str(Alarm("fc1", 1, "lower", 6.0, 5.0))
