@@ -118,7 +118,9 @@ def compare(gradient: Gradient, at: Sequence[Tensor], *, seed: int, scale: float
     size = _norm([t.detach() * m for t, m in zip(leaves, moving, strict=True)])
     step = scale * STEP[dtype] * max(size, 1.0) / length
     slopes = [_slope(gradient, leaves, v, h) for h in (step, step / 2)]
-    unit = max(_norm(hv), _norm(slopes[0]), torch.finfo(dtype).tiny)
+    # Along a direction that does not curve, such as all logits of a softmax together, both are nothing but rounding.
+    rounding = torch.finfo(dtype).eps * _norm(or_zero(gradients, leaves)) / step
+    unit = max(_norm(hv), _norm(slopes[0]), rounding / TOLERANCE[dtype], torch.finfo(dtype).tiny)
     off = _norm([s - h for s, h in zip(slopes[0], hv, strict=True)]) / unit
     return Comparison(off, _norm([s - t for s, t in zip(*slopes, strict=True)]) / unit, dtype)
 
