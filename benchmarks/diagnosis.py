@@ -25,7 +25,7 @@ from study.runs import Run, plan  # noqa: E402
 
 RESULTS = HERE / "results" / "diagnosis.json"
 PAGE = HERE.parent / "docs" / "diagnosis_study.md"
-RECORDS = HERE.parent / "lhexplore" / "diagnosis" / "records.py"
+RECORDS = HERE.parent / "lhexplore" / "diagnosis" / "rules" / "records.py"
 FOLDER = HERE / "results" / "diagnosis-runs"
 HALVES = {"development": DEVELOPMENT, "set_aside": SET_ASIDE}
 QUICK = {"development": "iris", "set_aside": "moons"}  # both of the first half: a try must not look at the second

@@ -25,7 +25,7 @@ from torch import nn
 
 from lhexplore.curvature import Layer, Replica, freeze, measure, whole_network
 from lhexplore.diagnosis import hesd
-from lhexplore.diagnosis.hesd import LIMIT
+from lhexplore.diagnosis.hesd.hesd import LIMIT
 from lhexplore.spectrum import WHOLE, Spectrum
 
 RESULTS = Path(__file__).parent / "results" / "hesd_coverage.json"

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lhexplore.diagnosis.course import Course
-from lhexplore.diagnosis.healthy import Reference
-from lhexplore.diagnosis.monitor import follow
-from lhexplore.diagnosis.run import RunDiagnosis, diagnose_run
+from lhexplore.diagnosis.monitor.cusum import follow
+from lhexplore.diagnosis.monitor.healthy import Reference
+from lhexplore.diagnosis.rules.run import RunDiagnosis, diagnose_run
 from lhexplore.trace_point import TracePoint
 
 from . import truths

@@ -38,7 +38,7 @@ def _record(rule: str, row: Figures) -> tuple[str, str]:
 
 
 def records(found: Figures) -> str:
-    """The source of lhexplore/diagnosis/records.py."""
+    """The source of lhexplore/diagnosis/rules/records.py."""
     rows = found["set_aside"]["rules"].items()
     sentences = "".join(
         f'    "{rule}": "{first}"\n    "{second}",\n' for rule, row in rows for first, second in [_record(rule, row)]

@@ -1,26 +1,26 @@
 """From a spectrum to words: metrics, the HESD type with its certainty, findings. Pure functions of frozen values."""
 
-from .calibrate import Calibration, calibrate
-from .causes import Cause, Context, mundane_causes
-from .correlation import Correlation, over_pairs, rank_correlation
 from .course import Course
-from .diagnose import Diagnosis, diagnose, diagnose_cell
-from .drift import drift, log_drift
-from .findings import Finding
-from .generalisation import Generalisation, generalisation
-from .healthy import Reference
-from .hesd import Hesd, compare_kh, hesd
-from .methodology import Methodology, methodology
-from .metrics import METRICS, explain, metric, metric_error, metrics
-from .monitor import Monitor, Monitoring, MonitorSettings, follow
-from .own_metrics import register, register_metric, unregister
-from .picker import Picks, pick_snapshots
-from .relative import Relative, relative
-from .run import RunDiagnosis, diagnose_run
-from .spectral_metrics import Metric
-from .state_metrics import PAIR_METRICS, STATE_METRICS
+from .hesd.causes import Cause, Context, mundane_causes
+from .hesd.correlation import Correlation, over_pairs, rank_correlation
+from .hesd.generalisation import Generalisation, generalisation
+from .hesd.hesd import Hesd, compare_kh, hesd
+from .hesd.methodology import Methodology, methodology
+from .hesd.picker import Picks, pick_snapshots
+from .hesd.relative import Relative, relative
+from .metrics.drift import drift, log_drift
+from .metrics.own import register, register_metric, unregister
+from .metrics.spectral import Metric
+from .metrics.state import PAIR_METRICS, STATE_METRICS
+from .metrics.table import METRICS, explain, metric, metric_error, metrics
+from .monitor.calibrate import Calibration, calibrate
+from .monitor.cusum import Monitor, Monitoring, MonitorSettings, follow
+from .monitor.healthy import Reference
+from .monitor.trace_paths import Alarm
+from .rules.diagnose import Diagnosis, diagnose, diagnose_cell
+from .rules.findings import Finding
+from .rules.run import RunDiagnosis, diagnose_run
 from .thresholds import Thresholds
-from .trace_paths import Alarm
 
 __all__ = [
     "METRICS",

@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields
 
 from ..errors import SettingError, whole_number
 from .arguments import is_number
-from .quasi_singular import COLLAPSE, SMALL_LOSS
 
+COLLAPSE = 0.1  # heuristic: λmax fell below this share of its own past, or of the held-out λmax
+SMALL_LOSS = 0.1  # heuristic, in nats: a mean cross-entropy below it says that the data are all but interpolated
 _COUNTS = {"window": 2, "others": 1}  # fields that are whole numbers, and from where up
 _SHARES = ("accuracy",)  # fields that are at most 1
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..diagnosis import hesd
 from ..errors import SettingError
 from . import evolution_picture, hesd_picture, losses_picture, metric_picture, spectrum_picture
 from .choosing import chosen
@@ -73,12 +74,20 @@ def compare(
         words = [draw(axes, i) for i, axes in enumerate(frames)]
         _link(frames, "x")
         if linked:
-            _link(frames, "y")
+            _link(frames, "y", air=0.06 if view == "hesd_map" else 0.0)  # room for the words beside the path
         if names or blocks[0] == blocks[1] or view not in ("spectrum", "metric"):  # legends name layers themselves
             for axes, title in zip(frames, titles, strict=True):
                 _entitle(axes, shown(title))
         frames[1].set_ylabel("")
-    return Picture(figure, " ".join(f"{shown(t)}: {w}" for t, w in zip(titles, words, strict=True)))
+    caption = " ".join(f"{shown(t)}: {w}" for t, w in zip(titles, words, strict=True))
+    return Picture(figure, f"{caption} {_basis(runs, blocks)}".strip() if view == "hesd_map" else caption)
+
+
+def _basis(runs: list[Run], blocks: list[Layer]) -> str:
+    """Say where K_H of the two frames must not be compared."""
+    known = [s for run, one in zip(runs, blocks, strict=True) for s in run.spectra(one) if s is not None]
+    bases = hesd_picture.bases_of(map(hesd, known))
+    return f"K_H of {' and of '.join(bases)} do not compare." if len(bases) > 1 else ""
 
 
 def _spectra(runs: list[Run], blocks: list[Layer], snapshot: int | str, kind: str, scale: Scale) -> Draw:
@@ -112,7 +121,7 @@ def _times(runs: list[Run]) -> list[Any]:
     return [a.beside(b), b.beside(a)]
 
 
-def _link(frames: Sequence["Axes"], which: Literal["x", "y"]) -> None:
+def _link(frames: Sequence["Axes"], which: Literal["x", "y"], *, air: float = 0.0) -> None:
     """Give both frames one range, and one scale; a frame that only says what is missing is left alone."""
     drawn = [axes for axes in frames if axes.lines or axes.patches or axes.collections]
     kinds = {getattr(axes, f"get_{which}scale")() for axes in drawn}
@@ -122,8 +131,11 @@ def _link(frames: Sequence["Axes"], which: Literal["x", "y"]) -> None:
             getattr(axes, f"set_{which}scale")("log" if lowest > 0 else "linear")
             plain_numbers(getattr(axes, f"{which}axis"))
     limits = [getattr(axes, f"get_{which}lim")() for axes in drawn]
+    low, high = min((low for low, _ in limits), default=0.0), max((high for _, high in limits), default=1.0)
     for axes in drawn:
-        getattr(axes, f"set_{which}lim")(min(low for low, _ in limits), max(high for _, high in limits))
+        log = getattr(axes, f"get_{which}scale")() == "log"
+        pad = (high / low) ** air if log else air * (high - low)
+        getattr(axes, f"set_{which}lim")(*((low / pad, high * pad) if log else (low - pad, high + pad)))
 
 
 def _entitle(axes: "Axes", title: str) -> None:

@@ -10,7 +10,7 @@ from .names import block, shown
 from .picture import Picture
 from .run import SPLITS, Run, run_of
 from .scales import TimeAxis, ValueScale, scale_of
-from .shapes import WIDTH, density, quantile
+from .shapes import WIDTH, density, end_errors, quantile
 from .style import BLUE, GREY, INK, PALE, VERMILLION, WASH, Width, canvas, legend, one_of, say
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ def _ridge(axes: "Axes", run: Run, layer: str | None, scale: ValueScale, split: 
     axes.set_ylabel("snapshot" if any(run.steps[k] is None for k in rows) else "training step")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
+    dotted = " Dotted: not computed." if None in curves else ""
     dropped = f" Every {every}th snapshot is drawn." if every > 1 else ""
-    return f"Ridges: smoothed density on a logarithmic height, the same for all. Dotted: not computed.{dropped}"
+    return f"Ridges: smoothed density on a logarithmic height, the same for all.{dotted}{dropped}"
 
 
 def _quantiles(axes: "Axes", run: Run, layer: str | None, scale: ValueScale, split: str, time: TimeAxis) -> str:
@@ -141,11 +142,10 @@ def _quantiles(axes: "Axes", run: Run, layer: str | None, scale: ValueScale, spl
     axes.plot(at, rows[6], marker="^", color=VERMILLION, label="largest", **dashed)
     axes.plot(at, rows[0], marker="v", color=VERMILLION, label="smallest", **dashed)
     spectra = [s for s in run.spectra(layer, split) if s is not None]
-    error = np.array([s.error for s in spectra])
-    for row in (rows[0], rows[6]):
+    for row, error in zip((rows[0], rows[6]), np.array([end_errors(s) for s in spectra]).T, strict=True):
         axes.vlines(at, row - error, row + error, color=VERMILLION, lw=0.7)
     time.apply(axes)
     scale.apply(axes, "y")
     axes.set_ylabel("eigenvalue λ (loss / parameter²)")
     legend(axes, most=5)
-    return "Ribbons hold the middle 50 % and 90 % of the eigenvalues; the ends carry the bound of their error."
+    return "Ribbons hold the middle 50 % and 90 % of the eigenvalues; the ends carry their errors."

@@ -1,11 +1,14 @@
 """C_t against K_H over training: how a spectrum moves between the types of Hessian eigenspectral densities."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from ..diagnosis import Hesd, hesd
-from ..diagnosis.hesd import LIMIT
+from ..diagnosis.hesd.hesd import LIMIT
 from ..diagnosis.number_texts import short
 from .names import block
 from .picture import Picture
@@ -16,8 +19,6 @@ from .style import BLUE, GREY, INK, PALE, STROKES, Stroke, Width, canvas, say
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BASIS = "depends on how the spectra were computed"
-_BASES = "of spectra that were computed in different ways do not compare"
 SOUTH = -1e9  # left of every axis
 WIDE = -3.0  # below this C_t the axis is logarithmic
 
@@ -60,13 +61,7 @@ def draw(axes: "Axes", run: Run, layer: str | None, stroke: Stroke = STROKES[0])
         axes.plot(ct[which], kh[which], stroke.marker, mfc=fill, mec=stroke.colour, mew=0.7, ms=3.4, zorder=3)
     _frame(axes, placed, kh)
     for at in dict.fromkeys((0, len(placed) - 1)):
-        k, h = placed[at]
-        inner = h.ct > sum(axes.get_xlim()) / 2  # words stay inside the frame
-        axes.annotate(
-            run.place(k), (h.ct, h.kh), xytext=(-5 if inner else 5, 3 if at else -8), textcoords="offset points",
-            fontsize=6.5, color=INK, ha="right" if inner else "left", zorder=4,
-            bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 0.4},
-        )  # fmt: skip
+        _name(axes, run.place(placed[at][0]), np.column_stack([ct, kh]), at)
     return _caption(run, layer, placed, len(read) - len(placed))
 
 
@@ -81,6 +76,26 @@ def _whiskers(axes: "Axes", found: list[Hesd]) -> None:
             axes.plot([h.ct, h.ct], [low, high], "-", color=BLUE, lw=0.5, zorder=1.5)
 
 
+def _name(axes: "Axes", words: str, path: Float[ndarray, "points 2"], at: int) -> None:
+    """Write beside a point of the path, on the side that is farthest from the others and inside the frame."""
+    dots = axes.transData.transform(path) * 72 / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
+    half = 2.0 * len(words)  # points: about half the width of the words
+    inside = 1 if path[at, 0] < sum(axes.get_xlim()) / 2 else -1
+    sides = [(inside * 5, 6), (inside * 5, -6), (-inside * 5, 6), (-inside * 5, -6)]
+
+    def room(side: tuple[int, int]) -> float:
+        middle = dots[at] + (side[0] + np.sign(side[0]) * half, side[1])
+        away = np.abs(np.delete(dots, at, axis=0) - middle) / (half + 4, 6.0)
+        outside = not axes.get_xlim()[0] < axes.transData.inverted().transform(middle)[0] < axes.get_xlim()[1]
+        return float(min(away.max(axis=1), default=9.0)) - 99.0 * outside
+
+    x, y = max(sides, key=room)
+    axes.annotate(
+        words, path[at], xytext=(x, y), textcoords="offset points", fontsize=6.5, color=INK, va="center",
+        ha="left" if x > 0 else "right", zorder=4,
+    )  # fmt: skip
+
+
 def _frame(axes: "Axes", placed: list[tuple[int, Hesd]], kh: Any) -> None:
     """Axes, the gate at −0.6, and what lies on either side of it."""
     low = min(min(h.ct, h.interval[0] if np.isfinite(h.interval[0]) else h.ct) for _, h in placed)
@@ -90,6 +105,7 @@ def _frame(axes: "Axes", placed: list[tuple[int, Hesd]], kh: Any) -> None:
     else:
         axes.set_xlim(min(1.08 * low, -0.85), 0.12)
     number_axis(axes, kh, log=True)
+    axes.margins(y=0.12)  # room for the words beside the first and the last point
     plain_numbers(axes.xaxis)
     axes.axvspan(SOUTH, LIMIT, color=PALE, lw=0, zorder=0)
     axes.axvline(LIMIT, color=INK, lw=0.8, ls=(0, (4, 2)), zorder=1)
@@ -103,16 +119,22 @@ def _frame(axes: "Axes", placed: list[tuple[int, Hesd]], kh: Any) -> None:
     axes.set_ylabel(rf"$K_H^{{\,{power:g}}}$".replace("0.", "."), parse_math=True)
 
 
+def bases_of(found: Iterable[Hesd]) -> list[str]:
+    """What K_H was formed from, in words; it only compares where that is the same."""
+    bases = sorted({h.kh_basis for h in found})
+    return ["exact spectra" if basis == "exact" else f"{basis.removeprefix('m=')} Lanczos steps" for basis in bases]
+
+
 def _caption(run: Run, layer: str | None, placed: list[tuple[int, Hesd]], left: int) -> str:
     (first, a), (last, b) = placed[0], placed[-1]
-    bases = sorted({h.kh_basis for _, h in placed})
+    bases = bases_of([h for _, h in placed])
     undecided = sum(h.type == "undecided" for _, h in placed)
     missing = sum(s is None for s in run.spectra(layer))
     parts = [
         f"{block(layer, longest=60)} from {run.place(first)} (C_t {short(a.ct)}, K_H {short(a.kh)}) to "
         f"{run.place(last)} (C_t {short(b.ct)}, K_H {short(b.kh)}); {len(placed)} snapshots.",
-        f"K_H {_BASIS}: {bases[0]}." if len(bases) == 1 else f"K_H {_BASES}: {', '.join(bases)}.",
-        "Left of the gate K_H must not be read as quality.",
+        f"K_H is that of {' and of '.join(bases)}{', which do not compare' if len(bases) > 1 else ''}.",
+        "Left of the gate (mainly negative, or not yet trained) K_H must not be read as quality.",
         f"Hollow: {undecided} snapshots whose type is undecided." if undecided else "",
         f"{left} snapshots with infinite or undefined criteria are left out." if left else "",
         f"{missing} snapshots are not computed yet: {run.wanted(layer)}." if missing else "",

@@ -105,7 +105,7 @@ def _marks(axes: "Axes", run: Run, time: TimeAxis) -> str:
     if found:
         low, high = axes.get_ylim()  # room for the marks above the curves
         longest = max(len(text) for text in texts.values())
-        room = min(0.5, 0.12 + 0.032 * longest)
+        room = min(0.5, 0.15 + 0.035 * longest)
         share = room / (1 - room)
         top = high * (high / low) ** share if axes.get_yscale() == "log" else high + share * (high - low)
         axes.set_ylim(low, top)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..diagnosis import Finding, metric
-from ..diagnosis.formulas import leading
+from ..diagnosis.metrics.formulas import leading
 from ..diagnosis.number_texts import short
 from ..spectrum import Spectrum
 from .names import shown

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from ..diagnosis import METRICS, PAIR_METRICS, STATE_METRICS, metric_error
 from ..diagnosis import metric as form
-from ..diagnosis.state_metrics import beside, state_metrics
+from ..diagnosis.metrics.state import beside, state_metrics
 from ..errors import ComparisonError, SettingError, suggest
 from .run import Layer, Run
 

@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from ..diagnosis import metric_error
 from ..spectrum import Spectrum
 from .scales import ValueScale
 
 Kind = Literal["histogram", "density", "cumulative", "rug"]
 KINDS = ("histogram", "density", "cumulative", "rug")
 
-POINTS = 401  # of a smooth curve
+POINTS = 257  # of a smooth curve
 CELLS = 8  # per point when smoothing
 WIDTH = 1 / 80  # standard deviation of the smoothing, as a share of the axis
 COVER = 2.0  # standard errors of what is drawn as uncertain: 95 %
@@ -86,6 +87,13 @@ def cumulative(spectrum: Spectrum, scale: ValueScale, sign: int = 0) -> Curve:
     y = factor * np.array([found.mass[side] for found in split])
     error = COVER * factor * np.array([found.stderr[side] for found in split])
     return Curve(x, y, error)
+
+
+def end_errors(spectrum: Spectrum) -> tuple[float, float]:
+    """How far the smallest and the largest eigenvalue may be from what is drawn; NaN where it cannot be told."""
+    if spectrum.exact:
+        return spectrum.error, spectrum.error
+    return COVER * metric_error("lambda_min", spectrum), COVER * metric_error("lambda_max", spectrum)
 
 
 def quantile(spectrum: Spectrum, shares: Float[ndarray, " q"]) -> Float[ndarray, " q"]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GROUND = 1e-12  # below every axis: what is filled ends at the frame
 HEADROOM = 4.0  # factor above the highest bar, where the outliers are marked
-MANY = 2000  # lines of a rug that are drawn as a bitmap from here on: a file of them would be too heavy
+MANY = 1000  # lines of a rug that are drawn as a bitmap from here on: a file of them would be too heavy
 
 
 def spectrum(
@@ -188,9 +188,11 @@ def _caption(spectra: Sequence[Spectrum], kind: Kind, scale: ValueScale) -> str:
     how = "exact" if main.exact else f"estimated from {main.probes} probes of {main.steps} steps"
     unsure = "" if all(s.exact for s in spectra) or kind == "rug" else " Whiskers and ribbons cover 95 %."
     grey = f" Grey: |λ| up to {short(scale.threshold, digits=2)}, without a sign or too small for the axis."
-    ends = f"from {short(main.smallest)} to {short(main.largest)} (± {short(main.error, digits=1)})"
+    error = short(max(shapes.end_errors(main)), digits=1)
+    ends = f"from {short(main.smallest)} to {short(main.largest)} (± {error})"
+    what = "Cumulative share" if kind == "cumulative" else kind.capitalize()
     over = f" Over it: {'; '.join(names_of(spectra)[1:])}." if len(spectra) > 1 else ""
     return (
-        f"{kind.capitalize()} of the {main.size:,} eigenvalues of {block(main.layer, longest=60)} at "
+        f"{what} of the {main.size:,} eigenvalues of {block(main.layer, longest=60)} at "
         f"{shown(main.snapshot)}, {ends}, {how}.{over}{unsure}{grey if scale.kind == 'symlog' else ''}"
     )

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..diagnosis import METRICS, Diagnosis, Finding, hesd
-from ..diagnosis.metrics import BUILT_IN
+from ..diagnosis.metrics.table import BUILT_IN
 from ..diagnosis.number_texts import short
 from ..explorer.card import beside, known_card
 from ..explorer.figures import Plot, heat_map, loss_plot, pack_frames, spectrum_plot

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..diagnosis import metrics
 from ..diagnosis.alike import require_alike
-from ..diagnosis.generalisation import CAUTION, generalisation
+from ..diagnosis.hesd.generalisation import CAUTION, generalisation
 from ..spectrum import WHOLE
 from .selection import Layers, blocks
 from .table import Table

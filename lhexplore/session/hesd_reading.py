@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ..diagnosis.causes import Context
+from ..diagnosis.hesd.causes import Context
+from ..diagnosis.hesd.methodology import Methodology, methodology
+from ..diagnosis.hesd.picker import HELD_OUT_ACCURACY, Picks, pick_snapshots
+from ..diagnosis.hesd.relative import Relative, relative
 from ..diagnosis.losses import TRAIN_ACCURACY, train_loss
-from ..diagnosis.methodology import Methodology, methodology
-from ..diagnosis.picker import HELD_OUT_ACCURACY, Picks, pick_snapshots
-from ..diagnosis.relative import Relative, relative
 from ..errors import SettingError
 from ..spectrum import Spectrum
 

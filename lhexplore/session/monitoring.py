@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..diagnosis.calibrate import Calibration, calibrate
-from ..diagnosis.healthy import Reference
-from ..diagnosis.monitor import Monitoring, MonitorSettings, follow
+from ..diagnosis.monitor.calibrate import Calibration, calibrate
+from ..diagnosis.monitor.cusum import Monitoring, MonitorSettings, follow
+from ..diagnosis.monitor.healthy import Reference
 from ..errors import EmptyFolderError, SettingError
 from ..snapshots import Snapshots, traces_file
 from ..trace_point import TracePoint

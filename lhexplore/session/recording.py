@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from ..diagnosis.healthy import Reference, require_same_layers
-from ..diagnosis.monitor import Monitor, Monitoring, MonitorSettings, follow
-from ..diagnosis.trace_paths import Alarm
+from ..diagnosis.monitor.cusum import Monitor, Monitoring, MonitorSettings, follow
+from ..diagnosis.monitor.healthy import Reference, require_same_layers
+from ..diagnosis.monitor.trace_paths import Alarm
 from ..errors import ComparisonError, SettingError
 from ..snapshots import Recorder, traces_file
 from ..snapshots.schedule import Schedule, due

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..diagnosis import Diagnosis
-from ..diagnosis.state_metrics import beside, state_metrics
+from ..diagnosis.metrics.state import beside, state_metrics
 from ..errors import ComparisonError
 from ..layer_state import LayerState
 from ..spectrum import WHOLE, Spectrum

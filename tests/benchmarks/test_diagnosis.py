@@ -135,7 +135,7 @@ def results():
 def test_page_and_records_are_those_of_the_results():
     from study.page import page, record
 
-    from lhexplore.diagnosis.records import RECORDS
+    from lhexplore.diagnosis.rules.records import RECORDS
 
     found = results()
     assert (ROOT / "docs" / "diagnosis_study.md").read_text() == page(found)

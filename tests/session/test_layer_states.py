@@ -175,7 +175,7 @@ def test_a_metric_of_ones_own_is_a_column_even_where_it_fails(session):
 
 def test_columns_that_are_no_metrics_are_reserved(session):
     from lhexplore.diagnosis import METRICS, PAIR_METRICS, STATE_METRICS
-    from lhexplore.diagnosis.own_metrics import COLUMNS
+    from lhexplore.diagnosis.metrics.own import COLUMNS
 
     session.compute("2", progress=False)
     states(session)

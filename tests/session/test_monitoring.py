@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import lhexplore as lh
-from lhexplore.diagnosis.healthy import Reference
-from lhexplore.diagnosis.monitor import MonitorSettings, follow
+from lhexplore.diagnosis.monitor.cusum import MonitorSettings, follow
+from lhexplore.diagnosis.monitor.healthy import Reference
 from lhexplore.errors import ComparisonError, EmptyFolderError, SettingError
 from lhexplore.session.monitoring import (
     calibrated,

@@ -1,0 +1,1 @@
+"""Watch the traces of layers while training: a CUSUM against healthy runs, and its calibration."""

@@ -1,0 +1,1 @@
+"""Rules on a whole run: where they fire, with which numbers, or what they lack."""

@@ -1,0 +1,115 @@
+"""D2: the training data are fitted, and curvature or held-out loss say that it was by heart."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from ..losses import HELD_OUT, TRAIN_ACCURACY
+from .against_reference import excess
+from .grid import Grid
+from .of_run import Row, row, run_chain, total
+from .sign import Sign, Silence
+
+
+def memorisation(grid: Grid) -> Iterator[Sign | Silence]:
+    """Three witnesses: a reference run, the run's own held-out loss and trace, the trace monitor.
+
+    A held-out loss below that of the first snapshot contradicts: something was learnt that holds elsewhere.
+    """
+    fit = fitted(grid)
+    if fit is None:
+        yield Silence("D2", "no fit")
+        return
+    rise = held_out_rise(grid)
+    learnt = rise < 1
+    silent = []
+    for witness in (_against_reference, _against_start, _alarmed):
+        said = witness(grid, fit & ~learnt, rise)
+        if isinstance(said, Silence):
+            silent.append(said)
+        elif said is not None:
+            yield said
+    if len(silent) == 2 and not grid.alarms:
+        yield Silence("D2", "no witness")
+    elif grid.course.reference is not None:
+        yield from (said for said in silent if said.why == "other reference")
+
+
+def fitted(grid: Grid) -> Bool[ndarray, " snapshots"] | None:
+    """At which snapshots the training data count as fitted: by accuracy where it is known, else by loss."""
+    accuracy, loss = grid.recorded(TRAIN_ACCURACY), grid.train_loss
+    if np.isnan(accuracy).all() and np.isnan(loss).all():
+        return None
+    return np.where(np.isnan(accuracy), loss <= grid.small_loss, accuracy >= grid.limits.accuracy)
+
+
+def held_out_rise(grid: Grid) -> Row:
+    """Held-out loss over that of the first snapshot where it is known; NaN where there is none before."""
+    held_out = grid.recorded(HELD_OUT)
+    known = np.flatnonzero(held_out > 0)
+    rise = np.full(len(held_out), np.nan)
+    rise[known[1:]] = held_out[known[1:]] / held_out[known[:1]]
+    return rise
+
+
+def _against_reference(grid: Grid, fires: Bool[ndarray, " snapshots"], _rise: Row) -> Sign | Silence:
+    if grid.course.reference is None:
+        return Silence("D2", "no reference")
+    ratio = excess(grid, Grid(grid.course.reference, grid.limits, {}))
+    if np.isnan(ratio).all():
+        return Silence("D2", "other reference")
+    return _sign(grid, "memorisation", fires, ratio, grid.limits.reference)
+
+
+def _against_start(grid: Grid, fires: Bool[ndarray, " snapshots"], rise: Row) -> Sign | Silence:
+    trace = total(grid, grid.trace)
+    own = trace / np.fmax.accumulate(trace)
+    if np.isnan(rise).all() or np.isnan(own).all():
+        return Silence("D2", "no held-out loss")
+    kept = own >= grid.limits.kept
+    return _sign(grid, "memorisation, held-out", fires & kept, rise, grid.limits.worse, {"own": own})
+
+
+def _alarmed(grid: Grid, fires: Bool[ndarray, " snapshots"], _rise: Row) -> Sign | Silence | None:
+    """From the first alarm of a layer on."""
+    if not grid.alarms:
+        return None
+    steps = np.array([grid.course.steps.get(label, np.nan) for label in grid.labels], float)
+    if np.isnan(steps).all():
+        return Silence("D2", "no steps")
+    first = np.array([[grid.alarms.get(name, np.inf) if name is not None else np.inf] for name in grid.layers])
+    return Sign(
+        "D2",
+        "memorisation, alarm",
+        "warning",
+        fires=grid.known & (steps >= first) & fires,
+        value=np.broadcast_to(first, grid.shape),
+        threshold=0.0,
+        chain=grid.chain(),
+        facts=lambda i, _t: {"step": int(first[i, 0])},
+        eigenvalue=grid.largest,
+        together=True,
+    )
+
+
+def _sign(
+    grid: Grid,
+    wording: str,
+    where: Bool[ndarray, " snapshots"],
+    value: Row,
+    threshold: float,
+    more: dict[str, Float[ndarray, " snapshots"]] | None = None,
+) -> Sign:
+    return Sign(
+        "D2",
+        wording,
+        "warning",
+        fires=row(grid, np.where(where, value, np.nan)) >= threshold,
+        value=row(grid, value),
+        threshold=threshold,
+        chain=run_chain(grid, ~np.isnan(value)),
+        facts=lambda _i, t: {name: numbers[t] for name, numbers in (more or {}).items()},
+        looked_back=len(grid.labels),
+    )

@@ -1,0 +1,93 @@
+"""Refuse a course whose spectra do not belong together, before any rule compares them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...errors import ComparisonError, SettingError
+from ...spectrum import WHOLE, Spectrum
+from ..course import Cell, Course
+
+_SAME: dict[str, tuple[Callable[[Spectrum], Any], str]] = {
+    "curvature": (lambda s: s.curvature, "Compute all with one curvature=."),
+    "functional": (lambda s: s.functional, "Compute all with one functional=."),
+    "split": (lambda s: s.split, "Compute all on one split; held-out spectra have a place of their own (held_out=)."),
+    "data digest": (
+        lambda s: s.provenance.get("data_digest") or None,
+        "They were computed on different examples; compute all with the same data.",
+    ),
+}
+
+
+def require_one_run(course: Course) -> None:
+    """Check labels, and that all spectra are of the same mathematical object on the same data.
+
+    Raises:
+        SettingError: a cell's snapshot is none of ``course.snapshots``, or these repeat.
+        ComparisonError: spectra of different curvature, functional, split or data, or of one layer in two sizes.
+    """
+    if len(set(course.snapshots)) < len(course.snapshots):
+        raise SettingError(f"Snapshots must have different labels, got {course.snapshots!r:.80}.")
+    for name in ("spectra", "held_out", "states"):
+        for layer, label in getattr(course, name):
+            if label not in course.snapshots:
+                raise SettingError(
+                    f"Course.{name} has an entry for {layer or WHOLE!r} at {label!r}, which is none of its snapshots: "
+                    f"{course.snapshots!r:.80}."
+                )
+    if course.reference is not None:
+        require_one_run(course.reference)
+        sample = dict(list(course.spectra.items())[:1])
+        _alike(sample | _aside(course.reference.spectra, "the reference run"), ("curvature", "functional"))
+    _alike(course.spectra, tuple(_SAME))
+    _alike(course.held_out, tuple(_SAME))
+    _one_size({**course.held_out, **course.spectra})
+    for cell, held_out in course.held_out.items():
+        if cell in course.spectra:
+            aside = _aside({cell: held_out}, "held-out data")
+            _alike({cell: course.spectra[cell], **aside}, ("curvature", "functional"))
+            _other_data(course.spectra[cell], held_out)
+
+
+def _aside(spectra: Mapping[Cell, Spectrum], whose: str) -> dict[Cell, Spectrum]:
+    """One of the spectra, under a name that says whose it is."""
+    return {(f"{layer or WHOLE} of {whose}", label): s for (layer, label), s in list(spectra.items())[:1]}
+
+
+def _alike(spectra: Mapping[Cell, Spectrum], names: tuple[str, ...]) -> None:
+    for name in names:
+        read, advice = _SAME[name]
+        first: dict[Any, Cell] = {}
+        for cell, spectrum in spectra.items():
+            value = read(spectrum)
+            if value is not None:
+                first.setdefault(value, cell)
+        if len(first) > 1:
+            (a, here), (b, there) = list(first.items())[:2]
+            raise ComparisonError(
+                f"The spectrum of {_name(here)} has {name} {a!r}, that of {_name(there)} has {b!r}: they do not "
+                f"compare. {advice}"
+            )
+
+
+def _one_size(spectra: Mapping[Cell, Spectrum]) -> None:
+    sizes: dict[str | None, tuple[int, str]] = {}
+    for (layer, label), spectrum in spectra.items():
+        size, before = sizes.setdefault(layer, (spectrum.size, label))
+        if size != spectrum.size:
+            raise ComparisonError(
+                f"{layer or WHOLE!r} has {size:,} parameters at {before!r} and {spectrum.size:,} at {label!r}: these "
+                "are two networks. Give the snapshots of one."
+            )
+
+
+def _other_data(spectrum: Spectrum, held_out: Spectrum) -> None:
+    mine, theirs = (s.provenance.get("data_digest") for s in (spectrum, held_out))
+    if mine == theirs and (mine or spectrum.split == held_out.split):
+        raise ComparisonError(
+            f"The held-out spectrum of {_name((held_out.layer, held_out.snapshot))} was computed on the same data as "
+            f"the training one (split {held_out.split!r}). Compute it with split='held_out'."
+        )
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell[0] or WHOLE!r} at {cell[1]!r}"
