@@ -2,10 +2,12 @@
 
 Runs the quickstart in JupyterLab and photographs the explorer, light and dark, in windows of 1280 and 800 pixels.
 The first picture also goes into the quickstart, where it stands in for the live explorer while no kernel runs.
+``--tour`` runs the other notebook, writes it anew with a picture of its explorer, and takes no other picture.
 """
 
 import argparse
 import base64
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +21,7 @@ sys.path.insert(0, str(ROOT / "tests" / "browser"))  # the driver of the browser
 from labdriver import Chromium, LabPage, LabServer, explorer, find_chromium  # noqa: E402  made known just above
 
 QUICKSTART = ROOT / "notebooks" / "00_quickstart.ipynb"
+TOUR = ROOT / "notebooks" / "01_diagnosis.ipynb"
 SHARPNESS = 2  # pixels of the picture per pixel of the page: readable on fine screens
 COLOURS = 255  # of a palette: a third of the bytes, and no difference to be seen
 NAMES = {
@@ -35,9 +38,13 @@ def main() -> None:
     parser.add_argument("--layer", default="conv1")
     parser.add_argument("--snapshot", default="step-000512")
     parser.add_argument("--notebook", action="store_true", help="also renew the picture in the quickstart")
+    parser.add_argument("--tour", action="store_true", help="only renew the tour of the diagnosis")
     arguments = parser.parse_args()
     if find_chromium() is None:
         sys.exit("No Chromium found on PATH: install one to take pictures.")
+    if arguments.tour:
+        renew(TOUR)
+        return
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with LabServer(QUICKSTART) as server, Chromium(sharpness=SHARPNESS) as chromium:
         lab = LabPage(server, chromium)
@@ -59,6 +66,22 @@ def main() -> None:
         put_into(QUICKSTART, arguments.folder / NAMES["light", 1280])
 
 
+def renew(notebook: Path) -> None:
+    """Run a notebook from an empty cache, write it anew, and put a picture of its explorer in."""
+    with tempfile.TemporaryDirectory() as folder, LabServer(notebook) as server, Chromium() as chromium:
+        lab = LabPage(server, chromium)
+        lab.open(notebook.name)
+        lab.run_all()
+        lab.command("application:toggle-left-area")
+        explorer.bring_up(lab)
+        lab.theme("light")
+        picture = Path(folder) / "explorer.png"
+        explorer.photograph(lab, picture, width=1280)
+        shutil.copy(lab.save(), notebook)
+        lab.close()
+        put_into(notebook, picture, scale=1)
+
+
 def shrink(path: Path, *, scale: float = 1, to: Path | None = None) -> None:
     """Reduce a picture to a palette, and to ``scale`` of its size."""
     picture = Image.open(path).convert("RGB")
@@ -68,12 +91,12 @@ def shrink(path: Path, *, scale: float = 1, to: Path | None = None) -> None:
     )
 
 
-def put_into(notebook: Path, picture: Path) -> None:
+def put_into(notebook: Path, picture: Path, *, scale: float = 1 / SHARPNESS) -> None:
     """Let the cell that shows the explorer carry its picture beside its words."""
     document = nbformat.read(notebook, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "explorer.png"
-        shrink(picture, scale=1 / SHARPNESS, to=small)
+        shrink(picture, scale=scale, to=small)
         data = base64.b64encode(small.read_bytes()).decode() + "\n"
     shown = [
         output
