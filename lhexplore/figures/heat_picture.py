@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from ..diagnosis.number_texts import power_of_ten, short
-from .names import block, metric_name, shown
+from .names import block, blocks, metric_name, shown
 from .numbers import Described, described, numbers
 from .picture import Picture
 from .run import SPLITS, Judged, Layer, Run, run_of
@@ -76,10 +76,8 @@ def draw(
     )  # fmt: skip
     _hatch(axes, unknown)
     every = ceil(layers / MOST)
-    axes.set_yticks(
-        range(0, layers, every),
-        labels=[block(row, longest=14 if wide < WIDTHS["page"] else 24) for row in rows[::every]],
-    )
+    called = blocks(rows, longest=14 if wide < WIDTHS["page"] else 24)
+    axes.set_yticks(range(0, layers, every), labels=called[::every])
     names = [shown(label, longest=12) if step is None else f"{step:,}" for label, step in zip(run.labels, run.steps)]  # noqa: B905
     gap = ceil(count * 0.075 * max(map(len, names)) / max(0.55 * wide, 0.5))
     axes.set_xticks(range(0, count, gap), labels=names[::gap])

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..diagnosis.number_texts import short
 from ..errors import SettingError
-from .names import block, metric_name
+from .names import block, blocks, metric_name
 from .numbers import described, numbers
 from .picture import Picture
 from .run import SPLITS, Run, run_of
@@ -75,11 +75,12 @@ def draw(
         say(axes, words)
         return words
     time = time or run.time
-    for i, stroke in zip(drawn, STROKES, strict=False):
+    called = blocks([rows[i] for i in drawn], longest=26)
+    for i, stroke, name_of in zip(drawn, STROKES, called, strict=False):
         value, error = table.value[i], COVER * table.error[i]
         here = np.isfinite(value)
         style = {"color": stroke.colour, "ls": stroke.dash, "marker": stroke.marker, "mew": 0}
-        axes.plot(time.at[here], value[here], label=block(rows[i], longest=26), **style)
+        axes.plot(time.at[here], value[here], label=name_of, **style)
         sure = here & (error > 0)
         if sure.any():
             low, high = value - error, value + error

@@ -153,6 +153,15 @@ def test_many_layers_and_snapshots_stay_light(tmp_path):
     assert picture.figure.get_size_inches().tolist() == pytest.approx([3.3, 9.0])
 
 
+def test_long_paths_keep_what_tells_them_apart():
+    layers = [f"encoder.block.{i}.attention.output" for i in (0, 1, 10)]
+    found = [replace(spectrum("conv1", 0, "a"), layer=layer) for layer in layers]
+    labels = [text.get_text() for text in frame(figures.heat_map(found)).get_yticklabels()]
+    assert labels == ["…0", "…1", "…10"]
+    legend = frame(figures.metric(found)).get_legend()
+    assert {text.get_text() for text in legend.get_texts()} == set(labels)
+
+
 # ---- HESD
 
 
@@ -261,6 +270,12 @@ def test_both_frames_have_the_same_axes(session, view):
     assert [t.get_text() for t in a.get_xticklabels()] == [t.get_text() for t in b.get_xticklabels()]
     assert picture.figure.get_size_inches()[0] == pytest.approx(6.9)
     picture._repr_svg_()
+
+
+def test_kh_of_different_bases_is_not_compared_in_silence(session):
+    of_two = figures.compare(session, view="hesd_map", layer=("conv1", "conv2")).caption
+    assert of_two.endswith("K_H of exact spectra and of 20 Lanczos steps do not compare.")
+    assert "do not compare" not in figures.compare(session, view="hesd_map", layer=("conv1", "head")).caption
 
 
 def test_frames_are_named(session):

@@ -68,7 +68,7 @@ def test_the_density_on_a_linear_axis_is_that_of_the_spectrum():
     scale = scale_of([found], "linear")
     curve = density(found, scale)
     width = (scale.high - scale.low) / 80
-    # Cells are an eighth of a grid step, a fortieth of the width: positions move by at most an eightieth of it.
+    # Cells are a 25th of the width wide, so a Gaussian is moved by a 50th of it at most.
     np.testing.assert_allclose(curve.y, found.size * found.density(curve.x, width=width), atol=0.02 * curve.y.max())
 
 
