@@ -82,6 +82,8 @@ class Computing:
         for cell in looking.wanted():
             if time.monotonic() > end:
                 return
+            if not self.known.missing(cell):
+                continue
             try:
                 found = self._session.cached(looking.key(cell.layer), cell.snapshot, split=cell.split)
             except Exception:  # noqa: BLE001  the worker meets it again and says it on the screen
@@ -158,7 +160,7 @@ class Computing:
         here = looking.snapshot
         cells = [Cell(entry.name, here, looking.main) for entry in looking.rows if entry.key is not None]
         missing = [cell for cell in cells if self.known.missing(cell)]
-        if len(missing) < 2 or any(self.known.trace(cell) for cell in missing):
+        if looking.alone or len(missing) < 2 or any(self.known.trace(cell) for cell in missing):
             return
         self.current = looking.cell
         yield from preview(

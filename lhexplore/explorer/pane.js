@@ -105,7 +105,7 @@ async function render({ model, el }) {
   if (model.get("picks")) figure.addEventListener("click", clicked);
   // The slider below stands exactly under the snapshots of this figure.
   const guide = (view) => {
-    const host = el.closest(".lhx-explorer");
+    const host = el.closest(".lhx-kit");
     let before = "";
     const align = () => {
       const { left, right, width } = view.frame.bbox;

@@ -45,7 +45,7 @@ async function render({ model, el }) {
   box.append(label);
 
   const nameSlider = (now) => {
-    const handle = el.closest(".lhx-explorer")?.querySelector(".lhx-slider [role=slider]");
+    const handle = el.closest(".lhx-kit")?.querySelector(".lhx-slider [role=slider]");
     if (!handle) return false;
     handle.setAttribute("aria-label", "Snapshot");
     handle.setAttribute("aria-valuetext", places[now] ?? "");

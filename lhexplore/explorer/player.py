@@ -2,13 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import traitlets as t
 
 from .framed import Framed, script
-
-_HERE = Path(__file__).parent
 
 
 class Player(Framed):
@@ -18,7 +15,6 @@ class Player(Framed):
     """
 
     _esm = script("player.js")
-    _css = t.Unicode((_HERE / "explorer.css").read_text("utf-8")).tag(sync=True)  # of the whole explorer
     places = t.Unicode("[]", help="JSON text: where in training each snapshot stands.").tag(sync=True)
     interval = t.Int(250, help="Milliseconds between two snapshots while playing.").tag(sync=True)
 

@@ -127,6 +127,7 @@ class Selection:
     scale: str = "symlog"
     metric: str = "lambda_max"
     split: str = "data"
+    alone: bool = False  # no spectra of other layers are wanted
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -160,6 +161,11 @@ class Selection:
         return tuple(entry for entry in usable if entry.key is not None) or usable
 
     @property
+    def names(self) -> dict[str | None, str]:
+        """What the blocks are called that may be looked at, by what the session calls them."""
+        return {entry.key: entry.name for entry in self.shown if entry.usable}
+
+    @property
     def request(self) -> Request:
         """The call that gives what is looked at."""
         return requests(self.key(self.layer), self.labels, self.split)[self.snapshot]
@@ -170,7 +176,8 @@ class Selection:
 
     def wanted(self) -> list[Cell]:
         """All cells that are worth knowing, best first."""
-        order = nearest_first((self.layer, self.snapshot), [entry.name for entry in self.rows], len(self.labels))
+        rows = [] if self.alone else [entry.name for entry in self.rows]
+        order = nearest_first((self.layer, self.snapshot), rows, len(self.labels))
         return [Cell(*place, split) for place in order for split in self.splits]
 
 

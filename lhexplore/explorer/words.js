@@ -11,6 +11,7 @@ async function render({ model, el }) {
     line.tabIndex = 0;
     line.setAttribute("aria-label", "Code that gives this spectrum");
   }
+  if (role === "note") line.setAttribute("role", "status");
   const words = document.createElement("span");
   line.append(words);
   el.append(line);
@@ -18,6 +19,7 @@ async function render({ model, el }) {
   const update = () => {
     const text = texts[Math.min(frame.get(), texts.length - 1)] ?? "";
     if (words.textContent !== text) words.textContent = text;
+    if (role === "note") line.hidden = !text;
   };
   const parse = () => {
     texts = JSON.parse(model.get("texts"));

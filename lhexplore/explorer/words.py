@@ -13,8 +13,13 @@ class Words(Framed):
 
     _esm = script("words.js")
     texts = t.Unicode("[]", help="JSON text: one text per snapshot, or a single one.").tag(sync=True)
-    role = t.Unicode("text", help="text, heading or code: how it looks and what its class is called.").tag(sync=True)
+    role = t.Unicode("text", help="text, heading, code or note: its looks, and its class.").tag(sync=True)
 
     def say(self, texts: Sequence[str]) -> None:
         """Show these texts, one per snapshot or a single one."""
         self.texts = json.dumps(list(texts), ensure_ascii=False)
+
+    @property
+    def first(self) -> str:
+        """The only text, or that of the first snapshot; empty if there is none."""
+        return "".join(json.loads(self.texts)[:1])

@@ -33,7 +33,7 @@ def test_waiting_for_the_session_waits_for_its_views(session):
     assert known is not None
     assert explorer.spectrum.largest == known.largest
     explorer.settled(PATIENCE)
-    assert json.loads(explorer._parts.card.texts)[1]["state"] == "known"
+    assert json.loads(explorer.views[4].card.texts)[1]["state"] == "known"
     explorer.close()
 
 

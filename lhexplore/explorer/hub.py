@@ -1,0 +1,271 @@
+"""The one state that views share: what is looked at, what is known of it, and when it is drawn.
+
+Flow: a click or a trait only records a wish. A worker pulls the missing spectra from the session, best first; a
+painter has the views draw what is known a few times a second. The clock moves the frame of every view in the browser,
+so what is known is scrubbed without the kernel.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
+
+import ipywidgets as w
+import traitlets as t
+
+from ..errors import ClosedError, SettingError
+from .choices import NAMES, Choices, Offer
+from .closing import close_widget
+from .computing import Computing
+from .facts import Facts
+from .known import words
+from .located import Located
+from .painter import Painter
+from .progress_texts import CLOSED, problem_words, status_words
+from .sheet import Sheet
+from .state import Selection
+from .weak import weakly
+
+FIRST_LOOK = 0.3  # seconds that may be spent on reading what is cached before the first drawing
+
+
+class Hub(Choices):
+    """Holds a session and the choices, and keeps every view that joined up to date.
+
+    Views are told what went out of date by these words: "choice" (another layer, other layers or data), "style"
+    (view or scale), "metric", "layer" (spectra of the layer on show), "map" (numbers of any layer), "loss",
+    "findings", and "progress" (at every drawing).
+
+    Attributes:
+        session: whose spectra are shown.
+        offer: what it has to choose from.
+        clock: the slider that says which snapshot is on show; views follow it in the browser.
+        sheet: the style sheet, shown by every view.
+        waiting: True while a page is put together, whose views are drawn in one go.
+        computing: the worker and all it found.
+        facts: what is known, as views ask for it.
+    """
+
+    _shared: ClassVar["WeakValueDictionary[int, Hub]"] = WeakValueDictionary()  # for bare views, by session
+
+    def __init__(self, session: Any, **choices: Any) -> None:
+        if session.closed:
+            raise ClosedError("This session was closed. Make a new Session: cached results are found again.")
+        self.hub, self.session, self.offer = self, session, Offer.of(session)
+        super().__init__()
+        self.layers = choices.pop("layers", self.offer.usable)
+        self.layer = choices.pop("layer", self.offer.first(self.layers))
+        self.choose(**{"snapshot": -1, **choices})
+        self.ended = self.waiting = False
+        self.drawing = threading.RLock()  # several widgets change together
+        self._notes = threading.Lock()  # around what is stale; held for moments only
+        self._views: dict[Any, set[str]] = {}  # what each has to draw again
+        self._news = False  # whether the run may have to be judged again
+        self.computing = Computing(session, look=self.look, changed=weakly(self.changed))
+        self.facts = Facts(session, self.computing)
+        self._painter = Painter(weakly(self._paint))
+        count = len(self.offer.labels)
+        self.clock = w.IntSlider(self.snapshot, 0, max(count - 1, 0), readout=False, disabled=count < 2)
+        self.clock.add_class("lhx-slider")
+        self.sheet = Sheet().add_class("lhx-sheet")
+        self._tie = t.link((self, "snapshot"), (self.clock, "value"))
+        self.observe(weakly(self._on_choice), list(NAMES))
+
+    @classmethod
+    def of(cls, source: Any, **choices: Any) -> "Hub":
+        """The hub of a view or an explorer; of a session, the one that its bare views share. It takes the choices.
+
+        Raises:
+            ClosedError: the session was closed.
+            SettingError: ``source`` is something else, or a choice does not exist.
+        """
+        hub = getattr(source, "hub", None)
+        session = hub.session if isinstance(hub, cls) else source
+        if not all(hasattr(session, name) for name in ("layers", "snapshots", "closed")):
+            raise SettingError(f"A view shows a Session, an Explorer or another view; got {type(source).__name__}.")
+        if not isinstance(hub, cls) or hub.ended:
+            hub = cls._shared.get(id(session))
+        if hub is None or hub.ended or session.closed:
+            hub = cls._shared[id(session)] = cls(session, **choices)
+        else:
+            hub.choose(**choices)
+        return hub
+
+    # ---- views
+
+    def join(self, view: Any) -> None:
+        """Take in a view; :meth:`start` draws it."""
+        with self._notes:
+            self._views[view] = set(view.wants)
+
+    def leave(self, view: Any) -> None:
+        """Let a view go; with the last one, the hub ends."""
+        with self._notes:
+            self._views.pop(view, None)
+        if self._views:
+            self.changed()
+        else:
+            self.close()
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Have the views that join within this wait for :meth:`start`."""
+        self.waiting = True
+        try:
+            yield
+        finally:
+            self.waiting = False
+
+    def start(self) -> None:
+        """Draw the views that joined as far as things are known, and have the rest computed if any wants spectra."""
+        self.computing.read_cached(seconds=FIRST_LOOK)
+        self._paint()
+        self._wish()
+        self.changed("findings")  # drawn soon, and not here: all that is cached is read for it
+
+    @property
+    def views(self) -> tuple[Any, ...]:
+        """The views that joined, those that tell of the others' failures last."""
+        with self._notes:
+            return tuple(sorted(self._views, key=lambda view: "progress" in view.wants))
+
+    # ---- what is looked at
+
+    def look(self) -> Selection:
+        """What is chosen now, as one value."""
+        offer, reach = self.offer, {view.spectra for view in self.views}
+        return Selection(
+            offer.entries, offer.labels, offer.places, self.layers, self.layer, self.snapshot,
+            view=self.view, scale=self.scale, metric=self.metric, split=self.split, alone="all" not in reach,
+        )  # fmt: skip
+
+    def choose(self, **choices: Any) -> None:
+        """Set several choices."""
+        for name in sorted(choices, key=NAMES.index):
+            setattr(self, name, choices[name])
+
+    def go(self, layer: str, snapshot: int) -> None:
+        """Look at a place; a layer that is not shown keeps the present one."""
+        self.snapshot = snapshot
+        if layer in self.layers:
+            self.layer = layer
+
+    @property
+    def status(self) -> str:
+        """What is going on, in words."""
+        return status_words(self.computing)
+
+    @property
+    def problem(self) -> str:
+        """What went wrong, in words; empty if nothing did."""
+        return problem_words(self.computing, self.look())
+
+    # ---- work
+
+    def stop(self) -> None:
+        """Stop computing within one product; what is done stays. Looking at something missing computes just that."""
+        self.computing.stop()
+        self._painter.ask(hurry=True)
+
+    def compute(self) -> None:
+        """Compute everything that is missing, and try again what failed."""
+        self.computing.resume()
+        self.changed("layer", "map", hurry=True)
+
+    def settled(self, timeout: float | None = 60) -> None:
+        """Block until nothing is pending: everything wanted is computed (or stopped, or refused) and drawn.
+
+        Raises:
+            TimeoutError: something was still pending after ``timeout`` seconds.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while self.computing.busy or self._painter.busy:
+            try:
+                for thread in (self.computing, self._painter):
+                    thread.wait(None if end is None else max(end - time.monotonic(), 0))
+            except TimeoutError:
+                done, failed, total = self.computing.count()
+                raise TimeoutError(
+                    f"Not settled after {timeout:g} s: {done + failed} of {total} spectra are there. Wait longer, or "
+                    "narrow explorer.layers."
+                ) from None
+
+    def changed(self, *what: str, hurry: bool = False) -> None:
+        """Have drawn again what shows any of this, soon; with ``hurry`` at once, for somebody clicked."""
+        with self._notes:
+            self._news = self._news or "findings" in what
+            for view, stale in self._views.items():
+                stale.update(view.wants.intersection(what) - {"findings"})  # those once the run was judged
+        self._painter.ask(hurry=hurry)
+
+    def close(self) -> None:
+        """Stop computing and drawing, and let go of the clock. Harmless when repeated."""
+        if self.ended:
+            return
+        self.ended = True
+        self.computing.close()
+        self._painter.close()
+        self.unobserve_all()
+        with self.drawing:
+            self._tie.unlink()
+            close_widget(self.clock)
+            close_widget(self.sheet)
+
+    def _wish(self) -> None:
+        if any(view.spectra != "none" for view in self.views):
+            self.computing.wish()
+
+    def _on_choice(self, change: Any) -> None:
+        name = change["name"]
+        if name in ("view", "scale", "metric"):
+            self.changed("metric" if name == "metric" else "style", hurry=True)
+            return
+        if name == "layers" and self.layer not in self.layers:
+            self.layer = self.offer.first(self.layers)
+        if name == "snapshot":
+            self.changed()
+        else:
+            self.changed("choice", "layer", "map", *(["findings"] if name == "split" else []), hurry=True)
+        self._wish()
+
+    # ---- drawing
+
+    def _paint(self) -> None:
+        with self.drawing:
+            if self.ended:
+                return
+            self._try(self._judge)
+            views = self.views
+            with self._notes:
+                stale = {view: frozenset({*self._views[view], "progress"} & view.wants) for view in views}
+                self._views = {view: set() for view in self._views}
+            looking, computing = self.look(), self.computing  # only now: what changes from here on is stale again
+            for view in views:
+                if stale[view]:
+                    self._try(view.paint, looking, stale[view])
+            for view in views:
+                view.tell(CLOSED if computing.closed else problem_words(computing, looking))
+            if self._judging and computing.judging.stale and not computing.closed:
+                self.changed("findings")  # what came in is judged when the time has come
+
+    @property
+    def _judging(self) -> bool:
+        """Whether any view shows findings."""
+        return any("findings" in view.wants for view in self.views)
+
+    def _judge(self) -> None:
+        with self._notes:
+            news, self._news = self._news, False
+        if news and self._judging and self.computing.judge():
+            self.facts.located = Located(self.computing.run)
+            with self._notes:
+                for view, stale in self._views.items():
+                    stale.update(view.wants & {"findings"})
+
+    def _try(self, draw: Any, *arguments: Any) -> None:
+        try:
+            draw(*arguments)
+        except Exception as failure:  # noqa: BLE001  belongs on the screen too, and the other views are drawn
+            self.computing.trouble = f"The screen could not be brought up to date. {words(failure)}"

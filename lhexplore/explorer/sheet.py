@@ -1,0 +1,15 @@
+"""How the kit looks: one style sheet, shared by every view of a hub and sent once."""
+
+from pathlib import Path
+
+import traitlets as t
+from anywidget import AnyWidget
+
+_HERE = Path(__file__).parent
+
+
+class Sheet(AnyWidget):
+    """Shows nothing; brings the style sheet to wherever a view is shown."""
+
+    _esm = "export default { render() {} };"
+    _css = t.Unicode((_HERE / "explorer.css").read_text("utf-8")).tag(sync=True)

@@ -1,0 +1,95 @@
+"""What the ``?`` beside each view says: what one sees, how to read it, what it is good for. Three sentences each."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class ViewText(NamedTuple):
+    """How a view is called, and what it shows."""
+
+    title: str
+    sentences: tuple[str, str, str]
+
+
+VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
+    {
+        "Scrubber": ViewText(
+            "Loss over training",
+            (
+                "The curves are the losses of the snapshots, and the slider below stands under the snapshot that "
+                "all views show.",
+                "A triangle marks where a warning begins, a circle where a note begins; hover over a mark to read it.",
+                "Drag the slider, press Prev, Play or Next, or use the arrow keys on the slider to walk through "
+                "training.",
+            ),
+        ),
+        "LayerPicker": ViewText(
+            "Layers",
+            (
+                "Every row is a layer with its number of parameters; the bar and the number are the chosen metric at "
+                "the snapshot on show, on one scale for all layers and snapshots.",
+                "The symbol in front is the type of the layer's spectrum, and a hatched bar is not computed yet.",
+                "Click a row, or walk with the arrow keys, to look at another layer; skipped layers say why when you "
+                "hover over them.",
+            ),
+        ),
+        "SpectrumPlot": ViewText(
+            "Spectrum",
+            (
+                "The figure shows how the eigenvalues of the layer's Hessian are spread: the value along the bottom, "
+                "how many there are upwards, both on scales that hold still while you scrub.",
+                "Eigenvalues right of zero are directions in which the loss curves up, those left of zero curve "
+                "down, and those in the shaded band cannot be told from zero.",
+                "Where the spectrum is estimated, whiskers or a shade say how far it differs from one random start "
+                "to the next, and flags stand at the eigenvalue that a finding speaks of.",
+            ),
+        ),
+        "HeatMap": ViewText(
+            "Layers over training",
+            (
+                "Every row is a layer, every column a snapshot, and the colour is the chosen metric.",
+                "Hatched cells are not known; a triangle marks a cell with a warning, a circle one with a note.",
+                "Click a cell to look at that layer at that snapshot.",
+            ),
+        ),
+        "HesdBadge": ViewText(
+            "Diagnosis of the spectrum",
+            (
+                "The badge names the type of the spectrum, judged by the ratio C_t of its smallest to its largest "
+                "eigenvalue together with the uncertainty of that ratio.",
+                "The numbers below come with their errors, and the line under them says how they were computed.",
+                "Findings are what the rules noticed in this layer at this snapshot; each says on what number it "
+                "rests and what would refute it.",
+            ),
+        ),
+        "Findings": ViewText(
+            "Findings of the run",
+            (
+                "The list holds what the rules noticed in all that is known of the run, most urgent first, each at "
+                "the snapshot where it begins.",
+                "A heuristic is marked as one and says how often it was right where the truth was known; rules that "
+                "could not judge are named at the end, with the reason.",
+                "Click a title to look at that layer at that snapshot.",
+            ),
+        ),
+        "Progress": ViewText(
+            "Progress",
+            (
+                "The bar and the line show how many of the wanted spectra are known, how fast they come, and what is "
+                "being computed.",
+                "What you look at is computed first, then its neighbours in time, then the other layers.",
+                "Stop ends the work after the product at hand and keeps what is done; Compute goes on and tries again "
+                "what failed.",
+            ),
+        ),
+        "Provenance": ViewText(
+            "Code for this spectrum",
+            (
+                "The line is the call that gives exactly the spectrum on show.",
+                "It returns the numbers behind the figure, and the settings and digests they were computed with.",
+                "Click it to mark all of it, copy it into a cell, and work with the spectrum there.",
+            ),
+        ),
+    }
+)
