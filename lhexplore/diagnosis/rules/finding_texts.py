@@ -82,8 +82,8 @@ _WORDINGS = {
     ),
     "ill-conditioned": Wording(
         "Ill-conditioned",
-        "{what} is {own:.3g}, {value:.3g} times the median of the other layers: a few directions are much steeper "
-        "than the rest.",
+        "{what} is {own:.3g}. That is {value:.3g} times the median of the other layers: a few directions are much "
+        "steeper than the rest.",
         "Check normalisation and the scale of this layer's inputs; a smaller step for this layer may help.",
         "Conditioning changes when a layer is rescaled, without any change of the function",
         "The same network with this layer rescaled that no longer shows it.",
