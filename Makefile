@@ -11,7 +11,7 @@ help:
 	@echo 'make demo    train on handwritten digits, compute every spectrum, open JupyterLab'
 	@echo 'make test    run every test: units, properties, notebooks, browser'
 	@echo 'make lint    check style, types and the direction of imports'
-	@echo 'make bench   measure everything against its goal, beside other tools: about 40 minutes'
+	@echo 'make bench   measure everything against its goal, beside other tools: more than an hour'
 	@echo 'make clean   remove .venv, .venv-bench, demo/ and what the tools left behind; results in your cache folder stay'
 
 demo: .venv/.installed-demo
@@ -31,6 +31,10 @@ bench: .venv-bench/.installed .venv/.installed-test
 	.venv-bench/bin/python benchmarks/peers/run.py
 	.venv-bench/bin/python benchmarks/limits.py --write
 	.venv-bench/bin/python benchmarks/linear.py
+	.venv/bin/python benchmarks/hesd_coverage.py
+	.venv/bin/python benchmarks/diagnosis.py
+	.venv/bin/python benchmarks/diagnose_time.py
+	.venv/bin/python benchmarks/monitor.py
 	.venv/bin/python benchmarks/imports.py
 	.venv/bin/python benchmarks/memory.py
 	.venv/bin/python benchmarks/scrub.py

@@ -36,6 +36,7 @@ from .spectrum import Histogram, Spectrum
 
 if TYPE_CHECKING:
     from . import demo as demo
+    from . import figures as figures
     from .explorer import Explorer as Explorer
 
 __version__ = "0.1.0"
@@ -65,6 +66,7 @@ __all__ = [
     "diagnose",
     "diagnose_run",
     "explain",
+    "figures",
     "hesd",
     "metric_error",
     "metrics",
@@ -75,11 +77,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load widgets and the demo only when somebody asks for them."""
+    """Load widgets, figures and the demo only when somebody asks for them."""
     if name == "Explorer":
         return import_module(".explorer", __name__).Explorer
-    if name == "demo":
-        return import_module(".demo", __name__)
+    if name in ("demo", "figures"):
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

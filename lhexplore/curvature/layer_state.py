@@ -55,6 +55,7 @@ class Asked:
         start: the parameters at the first snapshot, by name; None where they are not known.
         refused: layer name -> why its second derivative is not to be trusted.
         verdicts: layer name -> whether its eigenvectors may come from the factor.
+        quick: gradients and moments only: no products and no singular values.
     """
 
     labels: Mapping[str, str | None]
@@ -66,6 +67,7 @@ class Asked:
     start: Tensors | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
     verdicts: Mapping[str, Agreement] = field(default_factory=dict)
+    quick: bool = False
 
     def __post_init__(self) -> None:
         if self.curvature not in KINDS:
@@ -77,9 +79,9 @@ class Asked:
 def layer_states(replica: Replica, layers: Sequence[Layer], asked: Asked) -> Iterator[StateStep]:
     """Measure gradients and parameters of ``layers``; one item per micro-batch, product and block of products.
 
-    Costs one gradient of all layers, and per layer a gradient that is kept with one product. With ``share_of`` each
-    layer costs its leading eigenvectors as well: see `top_eigenvectors`. A layer without a trustworthy second
-    derivative keeps its gradient; what is missing is NaN, and its ``reason`` says why.
+    Costs one gradient of all layers, and unless ``quick`` a gradient that is kept with one product per layer. With
+    ``share_of`` each layer costs its leading eigenvectors as well: see `top_eigenvectors`. A layer without a
+    trustworthy second derivative keeps its gradient; what is missing is NaN, and its ``reason`` says why.
 
     Raises:
         NotFiniteError: the loss itself is NaN or infinite.
@@ -96,7 +98,7 @@ def layer_states(replica: Replica, layers: Sequence[Layer], asked: Asked) -> Ite
         yield StateStep(min(passes, replica.count), total)
     for done, layer in enumerate(layers, replica.count):
         label, slope = asked.labels[layer.name], slopes[layer.name]
-        fields, reasons = _parameters(blocks[layer.name], asked.start, whole=label is None)
+        fields, reasons = _parameters(blocks[layer.name], asked.start, matrix=not (asked.quick or label is None))
         if isinstance(slope, str):
             reasons.append(slope)
         else:
@@ -167,10 +169,10 @@ def _along(
         return
     length = dot(g / scale, g / scale) ** 0.5  # scaled, so that squares of small gradients do not vanish
     norm, unit = length * scale, g / scale / length
-    if why := asked.refused.get(layer.name, ""):
-        yield {"gradient_norm": norm}, why
+    why = asked.refused.get(layer.name, "")
+    yield {"gradient_norm": norm}, why
+    if why or asked.quick:
         return
-    yield {"gradient_norm": norm}, ""
     try:
         yield from _curvature_along(replica, layer, unit, asked)
     except FAILURES as error:
@@ -203,11 +205,11 @@ def _curvature_along(
         yield {"gradient_share": min(1.0, float(along @ along))}, ""
 
 
-def _parameters(tensors: Tensors, start: Tensors | None, *, whole: bool) -> tuple[Fields, list[str]]:
-    """How the parameters are distributed; singular values are those of a single layer's largest matrix."""
+def _parameters(tensors: Tensors, start: Tensors | None, *, matrix: bool) -> tuple[Fields, list[str]]:
+    """How the parameters are distributed; singular values are those of a single layer's largest matrix, if wanted."""
     values = _wide(tensors.values())
     parts = [moments(values), distance(values, None if start is None else _wide(start[name] for name in tensors))]
-    matrices = [] if whole else [tensor for tensor in tensors.values() if tensor.dim() > 1]
+    matrices = [tensor for tensor in tensors.values() if tensor.dim() > 1] if matrix else []
     if matrices:
         largest = max(matrices, key=Tensor.numel)
         parts.append(matrix_shape(_wide([largest]).reshape(largest.shape[0], -1)))

@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 def fill(session: "Session", wanted: Sequence[Request], *, states: bool) -> Iterator[Progress]:
     """Compute what is missing of ``wanted``; then, at the same snapshots, losses that nobody recorded, and states.
 
-    Each snapshot's states count as one block more. They are extras: where one fails, the spectra stand.
+    Of the states the quick part only, unless ``states`` asks for all. They are extras, and not counted: where one
+    fails, the spectra stand.
     """
-    labels = list(dict.fromkeys(request.snapshot for request in wanted))
-    extra = len(labels) if states else 0
-    last = Progress(total=len(wanted) + extra)
+    last = Progress(total=len(wanted))
     for last in session._answers.fill(wanted):
-        yield replace(last, total=len(wanted) + extra)
-    for label in labels:
+        yield last
+    places = list(dict.fromkeys((request.snapshot, request.split) for request in wanted))
+    for label in dict.fromkeys(label for label, _ in places):
         evaluate(session, label)
-    for k, label in enumerate(labels if states else ()):
-        for split in dict.fromkeys(request.split for request in wanted):
-            yield from _states(session, label, split, replace(last, done=len(wanted) + k, total=len(wanted) + extra))
-    yield replace(last, done=len(wanted) + extra, total=len(wanted) + extra)
+    for label, split in places:
+        with suppress(LhexploreError), closing(stream_states(session, label, split=split, quick=not states)) as steps:
+            for _ in steps:
+                yield replace(last, label=f"gradients at {label}")
+    yield replace(last, label="")
 
 
 def evaluate(session: "Session", label: str) -> None:
@@ -40,10 +41,3 @@ def evaluate(session: "Session", label: str) -> None:
     if not all(any(name in known for name in names) for names in kinds):
         with suppress(LhexploreError):  # spectra meet it, too, and say it
             session.evaluate(label)
-
-
-def _states(session: "Session", label: str, split: str, progress: Progress) -> Iterator[Progress]:
-    with suppress(LhexploreError), closing(stream_states(session, label, split=split)) as steps:
-        for step in steps:
-            share = 0.999 * step.done / step.total
-            yield replace(progress, done=progress.done + share, label=f"gradients at {label}")

@@ -326,6 +326,7 @@ class Lane:
         first: Snapshot,
         *,
         share_of: int,
+        quick: bool,
         seed: int,
     ) -> Generator[StateStep, None, None]:
         """Measure gradients and parameters of the requested layers; ``first`` is where the parameters started."""
@@ -351,6 +352,7 @@ class Lane:
             start=start,
             refused=refused,
             verdicts=verdicts,
+            quick=quick,
         )
         layers = list(requests.values())
         yield from self._driven(split, snapshot, lambda replica: layer_states(replica, layers, asked))

@@ -14,29 +14,23 @@ if TYPE_CHECKING:
     from .session import Session
 
 
+QUICK = -1  # in place of a number of eigenvectors: gradients and moments of parameters only
+
+
 def states(
-    session: "Session", snapshot: int | str = -1, *, split: str = "data", share_of: int = 0
+    session: "Session", snapshot: int | str = -1, *, split: str = "data", share_of: int = 0, quick: bool = False
 ) -> Mapping[str | None, LayerState]:
-    """Gradient and parameters of every layer, and of the whole network (None), at ``snapshot``.
-
-    What is missing costs one gradient for all layers, and per layer a gradient and a product; with ``share_of``, the
-    number of eigenvectors on which the gradient is projected, these as well. Kept in the cache.
-
-    Raises:
-        UnsupportedError: for a functional other than the loss.
-        SnapshotError: the weights cannot be used.
-        NotFiniteError, NondeterministicError, LossError: with the cause.
-    """
-    for _ in stream_states(session, snapshot, split=split, share_of=share_of):
+    """Gradient and parameters of every layer, and of the whole network (None), at ``snapshot``; see the session's."""
+    for _ in stream_states(session, snapshot, split=split, share_of=share_of, quick=quick):
         pass
     return known_states(session, snapshot, split=split, share_of=share_of)
 
 
 def stream_states(
-    session: "Session", snapshot: int | str = -1, *, split: str = "data", share_of: int = 0
+    session: "Session", snapshot: int | str = -1, *, split: str = "data", share_of: int = 0, quick: bool = False
 ) -> Generator[StateStep, None, None]:
     """Compute what :func:`states` lacks, one item per pass or product; closing it stops the work and keeps the rest."""
-    share_of = whole_number("share_of", share_of, least=0)
+    share_of = QUICK if quick else whole_number("share_of", share_of, least=0)
     wanted = _requests(session, snapshot, split)
     missing = [request for request in wanted if _known(session, request, share_of) is None]
     if not missing:
@@ -45,11 +39,11 @@ def stream_states(
     here = rows[missing[0].snapshot]
     requests = {request: answers.layer(request.layer) for request in missing}
     of = {request.layer: request for request in missing}
-    steps = session._lane.states(requests, here, rows[0], share_of=share_of, seed=session._seed)
+    steps = session._lane.states(requests, here, rows[0], share_of=max(share_of, 0), quick=quick, seed=session._seed)
     with closing(steps):
         for step in steps:
             if step.state is not None:
-                for count in {0, share_of}:  # whoever asks for no share may have the one that is known
+                for count in {QUICK, min(share_of, 0), share_of}:  # whoever asks for less may have what is known
                     session._store.put(answers.keys.state(of[step.state.layer], share_of=count), step.state)
             yield step
 
@@ -57,10 +51,13 @@ def stream_states(
 def known_states(
     session: "Session", snapshot: int | str = -1, *, split: str = "data", share_of: int = 0
 ) -> Mapping[str | None, LayerState]:
-    """The states that are known already; never computes. Empty for a functional other than the loss."""
+    """The states that are known already, as far as they are; never computes. Empty for another functional."""
     if not session._plain_loss or session.snapshots[snapshot].status != "ok":
         return {}
-    found = {request.layer: _known(session, request, share_of) for request in _requests(session, snapshot, split)}
+    found = {
+        request.layer: _known(session, request, share_of) or (None if share_of else _known(session, request, QUICK))
+        for request in _requests(session, snapshot, split)
+    }
     return {layer: state for layer, state in found.items() if state is not None}
 
 

@@ -280,9 +280,9 @@ class Session:
         """Fill the cache for ``layers`` × ``snapshots`` (None: all of them) and wait for it.
 
         ``layers`` takes names and globs; None or "whole network" in the list means the whole network. ``split`` is
-        "data", "held_out" or "both". ``states`` adds gradients and parameters (see :meth:`states`), which two rules of
-        the diagnosis read. Losses that nobody recorded are evaluated. An interrupt keeps what is done. A block that
-        fails leaves a row with its reason in :meth:`summary`; the rest goes on.
+        "data", "held_out" or "both". What a diagnosis reads beside spectra comes along: losses that nobody recorded,
+        and gradients (one per snapshot for all layers); ``states`` adds all of :meth:`states`. An interrupt keeps what
+        is done. A block that fails leaves a row with its reason in :meth:`summary`; the rest goes on.
 
         Raises:
             LhexploreError: the first failure, when nothing at all could be computed.
@@ -407,18 +407,22 @@ class Session:
         self._thresholds = value
 
     def states(
-        self, snapshot: int | str = -1, *, split: str = "data", share_of: int = 0
+        self, snapshot: int | str = -1, *, split: str = "data", share_of: int = 0, quick: bool = False
     ) -> Mapping[str | None, LayerState]:
-        """Gradient and parameters of every layer, and of the whole network (None), at ``snapshot``.
+        """Gradient and parameters of every layer, and of the whole network (None), at ``snapshot``; kept in the cache.
 
-        What is missing costs one gradient for all layers, and a gradient and a product for each; with ``share_of``, the
-        number of eigenvectors on which the gradient is projected, these as well. Kept in the cache.
+        Args:
+            snapshot: index or label.
+            split: the data of the gradient.
+            share_of: number of eigenvectors on which the gradient is projected; costs these as well.
+            quick: no curvature along the gradient and no singular values. Then it costs one gradient for all layers,
+                else a gradient and a product more for each.
 
         Raises:
             UnsupportedError: for a functional other than the loss.
             SnapshotError, NotFiniteError, NondeterministicError, LossError: with the cause.
         """
-        return states(self, snapshot, split=split, share_of=share_of)
+        return states(self, snapshot, split=split, share_of=share_of, quick=quick)
 
     def cached_states(self, snapshot: int | str = -1, *, split: str = "data") -> Mapping[str | None, LayerState]:
         """:meth:`states` as far as they are known; never computes."""

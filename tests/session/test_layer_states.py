@@ -77,6 +77,20 @@ def test_known_states_never_compute_and_outlive_the_session(session, model, load
         assert known_states(again, "step-10", share_of=3) == {}
 
 
+def test_the_quick_part_costs_no_products_and_is_part_of_the_whole(session):
+    quick = states(session, "step-10", quick=True)
+    steps = list(stream_states(session, "step-10", quick=True))
+    assert steps == []  # known
+    whole = states(session, "step-10")
+    for name, one in quick.items():
+        assert one.gradient_norm == whole[name].gradient_norm
+        assert (one.norm, one.moved) == (whole[name].norm, whole[name].moved)
+        assert np.isnan(one.gradient_rayleigh)
+        assert not len(one.singular_values)
+        assert np.isfinite(whole[name].gradient_rayleigh)
+    assert known_states(session, "step-10")["0"].gradient_rayleigh == whole["0"].gradient_rayleigh  # the best there is
+
+
 def test_another_first_snapshot_is_another_state(session, model, loader, snapshots, tmp_path):
     moved = states(session, "step-40")["0"].moved
     rest = {label: snapshots[label] for label in ("step-10", "step-40")}
@@ -124,7 +138,8 @@ def test_what_makes_no_sense_is_refused(session):
 def test_the_summary_has_columns_of_what_is_known(session):
     session.compute(progress=False)
     plain = session.summary()
-    assert not {"gradient_norm", "parameter_norm", "stability_number"} & set(plain.columns)
+    assert not {"gradient_rayleigh", "weight_sigma_max", "stability_number"} & set(plain.columns)
+    assert (plain.gradient_norm > 0).all()  # it comes along
     assert np.isnan(plain.loc[plain.snapshot == "step-0", "drift"]).all()  # nothing before it
     later = plain[plain.snapshot == "step-40"].set_index("layer")
     for name in ("0", "2", "4"):
@@ -138,7 +153,7 @@ def test_the_summary_has_columns_of_what_is_known(session):
         assert here.loc[name, "gradient_share"] == found[name].gradient_share
         assert here.loc[name, "weight_sigma_max"] == found[name].singular_values[0]
         assert here.loc[name, "status"] == "ok"
-    assert np.isnan(full.loc[full.snapshot == "step-40", "gradient_norm"]).all()
+    assert np.isnan(full.loc[full.snapshot == "step-40", "gradient_share"]).all()
 
 
 def test_the_summary_shows_a_state_without_a_spectrum(session):

@@ -90,6 +90,7 @@ _STATE = (
         lambda s: s.gradient_rayleigh,
         CURVATURE,
         "gᵀHg / gᵀg: the curvature along the gradient; undefined where the gradient is 0.",
+        exists=lambda s: not math.isnan(s.gradient_rayleigh) or bool(s.reason),  # else it was not asked for
     ),
     StateMetric(
         "gradient_share",
