@@ -16,6 +16,7 @@ import ipywidgets as w
 import traitlets as t
 
 from ..errors import ClosedError, SettingError
+from .audience import Audience, Viewer
 from .choices import NAMES, Choices, Offer
 from .closing import close_widget
 from .computing import Computing
@@ -44,6 +45,7 @@ class Hub(Choices):
         clock: the slider that says which snapshot is on show; views follow it in the browser.
         sheet: the style sheet, shown by every view.
         waiting: True while a page is put together, whose views are drawn in one go.
+        audience: the views that joined.
         computing: the worker and all it found.
         facts: what is known, as views ask for it.
     """
@@ -60,8 +62,7 @@ class Hub(Choices):
         self.choose(**{"snapshot": -1, **choices})
         self.ended = self.waiting = False
         self.drawing = threading.RLock()  # several widgets change together
-        self._notes = threading.Lock()  # around what is stale; held for moments only
-        self._views: dict[Any, set[str]] = {}  # what each has to draw again
+        self.audience = Audience()
         self._news = False  # whether the run may have to be judged again
         self.computing = Computing(session, look=self.look, changed=weakly(self.changed))
         self.facts = Facts(session, self.computing)
@@ -95,16 +96,10 @@ class Hub(Choices):
 
     # ---- views
 
-    def join(self, view: Any) -> None:
-        """Take in a view; :meth:`start` draws it."""
-        with self._notes:
-            self._views[view] = set(view.wants)
-
-    def leave(self, view: Any) -> None:
+    def leave(self, view: Viewer) -> None:
         """Let a view go; with the last one, the hub ends."""
-        with self._notes:
-            self._views.pop(view, None)
-        if self._views:
+        self.audience.leave(view)
+        if self.audience.views:
             self.changed()
         else:
             self.close()
@@ -125,20 +120,15 @@ class Hub(Choices):
         self._wish()
         self.changed("findings")  # drawn soon, and not here: all that is cached is read for it
 
-    @property
-    def views(self) -> tuple[Any, ...]:
-        """The views that joined, those that tell of the others' failures last."""
-        with self._notes:
-            return tuple(sorted(self._views, key=lambda view: "progress" in view.wants))
-
     # ---- what is looked at
 
     def look(self) -> Selection:
         """What is chosen now, as one value."""
-        offer, reach = self.offer, {view.spectra for view in self.views}
+        offer, reach = self.offer, self.audience.reach
         return Selection(
             offer.entries, offer.labels, offer.places, self.layers, self.layer, self.snapshot,
-            view=self.view, scale=self.scale, metric=self.metric, split=self.split, alone="all" not in reach,
+            view=self.view, scale=self.scale, metric=self.metric, split=self.split,
+            alone="layer" in reach and "all" not in reach,
         )  # fmt: skip
 
     def choose(self, **choices: Any) -> None:
@@ -194,10 +184,8 @@ class Hub(Choices):
 
     def changed(self, *what: str, hurry: bool = False) -> None:
         """Have drawn again what shows any of this, soon; with ``hurry`` at once, for somebody clicked."""
-        with self._notes:
-            self._news = self._news or "findings" in what
-            for view, stale in self._views.items():
-                stale.update(view.wants.intersection(what) - {"findings"})  # those once the run was judged
+        self._news = self._news or "findings" in what
+        self.audience.outdated(set(what) - {"findings"})  # those once the run was judged
         self._painter.ask(hurry=hurry)
 
     def close(self) -> None:
@@ -214,7 +202,7 @@ class Hub(Choices):
             close_widget(self.sheet)
 
     def _wish(self) -> None:
-        if any(view.spectra != "none" for view in self.views):
+        if self.audience.reach - {"none"}:
             self.computing.wish()
 
     def _on_choice(self, change: Any) -> None:
@@ -237,32 +225,23 @@ class Hub(Choices):
             if self.ended:
                 return
             self._try(self._judge)
-            views = self.views
-            with self._notes:
-                stale = {view: frozenset({*self._views[view], "progress"} & view.wants) for view in views}
-                self._views = {view: set() for view in self._views}
+            taken = self.audience.take()
             looking, computing = self.look(), self.computing  # only now: what changes from here on is stale again
-            for view in views:
-                if stale[view]:
-                    self._try(view.paint, looking, stale[view])
-            for view in views:
+            for view, stale in taken:
+                if stale:
+                    self._try(view.paint, looking, stale)
+            for view, _ in taken:
                 view.tell(CLOSED if computing.closed else problem_words(computing, looking))
-            if self._judging and computing.judging.stale and not computing.closed:
+            if self.audience.want("findings") and computing.judging.stale and not computing.closed:
                 self.changed("findings")  # what came in is judged when the time has come
 
-    @property
-    def _judging(self) -> bool:
-        """Whether any view shows findings."""
-        return any("findings" in view.wants for view in self.views)
-
     def _judge(self) -> None:
-        with self._notes:
-            news, self._news = self._news, False
-        if news and self._judging and self.computing.judge():
+        if not (self._news and self.audience.want("findings")):
+            return
+        self._news = False
+        if self.computing.judge():
             self.facts.located = Located(self.computing.run)
-            with self._notes:
-                for view, stale in self._views.items():
-                    stale.update(view.wants & {"findings"})
+            self.audience.outdated({"findings"})
 
     def _try(self, draw: Any, *arguments: Any) -> None:
         try:

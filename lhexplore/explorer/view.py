@@ -45,7 +45,7 @@ class View(Shown):
         name = type(self).__name__
         only_known(name, choices)
         super().__init__(Hub.of(source, **choices))
-        self.hub.join(self)
+        self.hub.audience.join(self)
         self._undo.append(lambda: self.hub.leave(self))
         try:
             self.add_class("lhx-kit" + re.sub("([A-Z])", r"-\1", name).lower())
