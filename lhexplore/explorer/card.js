@@ -26,6 +26,7 @@ async function render({ model, el }) {
       pages[i] = { page, written };
     });
     update();
+    requestAnimationFrame(keep);
   };
 
   const update = () => {
@@ -68,9 +69,15 @@ async function render({ model, el }) {
   };
 
   // Other layers have shorter cards: the height is kept, or what lies below would jump from under the mouse.
-  let width = 0;
-  const keep = () => { card.style.minHeight = `${Math.ceil(card.getBoundingClientRect().height)}px`; };
-  const measure = () => { card.style.minHeight = ""; requestAnimationFrame(keep); };
+  // What the pages need counts, not what the card was stretched to beside a higher neighbour.
+  let width = 0, most = 0;
+  const keep = () => {
+    const { paddingTop, paddingBottom } = getComputedStyle(card);
+    const frame = card.offsetHeight - card.clientHeight + parseFloat(paddingTop) + parseFloat(paddingBottom);
+    most = Math.max(most, ...pages.map(({ page }) => page.getBoundingClientRect().height + frame));
+    card.style.minHeight = `${Math.ceil(most)}px`;
+  };
+  const measure = () => { most = 0; card.style.minHeight = ""; requestAnimationFrame(keep); };
   const sizes = new ResizeObserver(() => {
     const now = card.getBoundingClientRect().width;
     if (Math.abs(now - width) < 1) return keep();
