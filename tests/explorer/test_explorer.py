@@ -89,7 +89,7 @@ def test_it_starts_with_the_first_layer_at_the_last_snapshot_and_fills_what_is_m
 
 def test_traces_of_all_layers_are_shown_before_any_spectrum(made):
     names = [row.name for row in LAYERS if row.status == "ok"]
-    session = CannedSession(missing={(name, 11) for name in names}, pause=0.05)
+    session = CannedSession(missing={(name, 11) for name in names}, pause=0.1)
     explorer = made(session)
     until(lambda: json.loads(parts_of(explorer).layers.previews))
     early = json.loads(parts_of(explorer).layers.previews)
