@@ -14,6 +14,7 @@ import numpy as np
 
 from lhexplore.diagnosis import Finding
 from lhexplore.errors import UnknownSnapshotError
+from lhexplore.layer_state import LayerState
 from lhexplore.spectrum import Spectrum, Step
 
 HOSTILE = "<img src=x onerror=window.hacked=1>$$x$$"
@@ -143,6 +144,42 @@ def held_out(found: Spectrum) -> Spectrum:
     )
 
 
+SHAPES: Mapping[str | None, tuple[tuple[str, tuple[int, ...]], ...]] = {
+    "conv1": (("conv1.weight", (8, 1, 3, 3)), ("conv1.bias", (8,))),
+    "conv2": (("conv2.weight", (37, 9, 3, 3)), ("conv2.bias", (3,))),
+    HOSTILE: ((f"{HOSTILE}.weight", (8, 4)), (f"{HOSTILE}.bias", (8,))),
+    "head": (("head.weight", (10, 64)), ("head.bias", (10,))),
+}  # fmt: skip
+
+
+def layer_state(layer: str | None, k: int, split: str = "data") -> LayerState:
+    """Weights that widen and a gradient that falls; singular values are known from the sixth snapshot on."""
+    size = sum(row.size for row in LAYERS if row.status == "ok")
+    size = size if layer is None else next(row.size for row in LAYERS if row.name == layer)
+    width = 0.1 * (1 + 0.2 * k)
+    return LayerState(
+        layer, f"step-{STEPS[k]:06d}", size, split,
+        gradient_norm=(GAP if split == "held_out" else 1.0) * 2.0 ** -k,
+        mean=0.01 * k, std=width, norm=width * size**0.5, moved=0.1 * k,
+        quantiles=tuple(0.01 * k + width * z for z in (-2.33, -1.64, -0.67, 0.0, 0.67, 1.64, 2.33)),
+        singular_values=np.array([4.0, 2.0, 1.0, 0.0]) * width if k > 5 else np.empty(0),
+    )  # fmt: skip
+
+
+def eigenpairs(layer: str | None, count: int, k: int, *, products: int) -> SimpleNamespace:
+    """Orthonormal vectors from a fixed draw, their largest component negative, so that somebody has to turn them."""
+    size = next(row.size for row in LAYERS if row.name == layer)
+    rng = np.random.default_rng([size, k])
+    vectors = np.linalg.qr(rng.standard_normal((size, max(count, 1))))[0].T[:count]
+    signs = [-np.sign(v[np.abs(v).argmax()]) for v in vectors]
+    return SimpleNamespace(
+        values=np.array([3.0, -2.0, 1.0, 0.5, 0.2, 0.1])[:count] * (1 + k),
+        vectors=vectors * np.reshape(signs, (-1, 1)),
+        residuals=np.full(count, 1e-6), converged=np.ones(count, bool), products=products, planned=4,
+        complete=count > 0,
+    )  # fmt: skip
+
+
 FROM, TO = 4, 6  # the snapshots at which something is found
 
 
@@ -233,6 +270,22 @@ class CannedSession:
                 for name, s in found
             ]
             yield SimpleNamespace(layers=layers, probes=probes)
+
+    def states(self, snapshot: int | str = -1, *, split: str = "data", **_: Any) -> dict[str | None, LayerState]:
+        k = self.snapshots.index(snapshot)
+        names = [None, *(row.name for row in self.layers if row.status == "ok")]
+        return {name: layer_state(name, k, split) for name in names}
+
+    def shapes(self, layer: str | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        return SHAPES[layer]
+
+    def stream_eigenvectors(
+        self, layer: str | None, k: int = 3, snapshot: int | str = -1, **_: Any
+    ) -> Iterator[SimpleNamespace]:
+        for done in range(1, 4):
+            time.sleep(self.pause)
+            yield eigenpairs(layer, 0, self.snapshots.index(snapshot), products=done)
+        yield eigenpairs(layer, k, self.snapshots.index(snapshot), products=4)
 
     def losses(self, snapshot: int | str = -1) -> dict[str, float]:
         return dict(self.snapshots[snapshot].metrics)

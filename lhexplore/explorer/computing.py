@@ -9,12 +9,13 @@ from ..diagnosis import Diagnosis, Hesd, diagnose, hesd
 from ..errors import ClosedError
 from ..jobs import State, Worker
 from ..spectrum import Spectrum
-from .filling import News, evaluate, fill, preview, spoils_snapshot
+from .filling import News, cached, evaluate, fill, preview, spoils_snapshot
 from .judging import Judging
 from .known import Known, words
 from .pace import Pace
 from .protocols import Judged
 from .state import SPLITS, Cell, Selection
+from .stating import Stating
 from .weak import weakly
 
 STAY = 0.15  # seconds a selection must last before it interrupts what is being computed
@@ -24,7 +25,7 @@ class Computing:
     """Owns the worker and everything it found.
 
     ``look`` says what is looked at now; ``changed`` is told what has to be drawn again: "layer", "map", "loss",
-    "findings", or nothing but the progress.
+    "findings", "state", or nothing but the progress.
     """
 
     def __init__(self, session: Any, *, look: Callable[[], Selection], changed: Callable[..., None]) -> None:
@@ -41,55 +42,53 @@ class Computing:
         self._diagnoses: dict[Cell, Diagnosis] = {}
         self._worker: Worker[News] = Worker(on_item=weakly(self._on_news), on_state=weakly(self._on_state))
         session.attach(self._worker)  # its wait() then waits for this, too
+        self.stating = Stating(session, look=look, came=weakly(self._on_state_of_layers))
 
     # ---- wishes: return at once
 
     def wish(self) -> None:
         """Have the worker look for what is missing, unless it already does."""
         self._chosen_at = time.monotonic()
-        if self._choose() is not None and (not self._worker.busy or not self.sweeping):
+        if self._choose() is None:
+            self._go_on()
+        elif not self._worker.busy or not self.sweeping:
             self._worker.ask(self._work)
 
     def stop(self) -> None:
         """Stop within one product; afterwards only what is looked at is computed."""
         self.sweeping = False
         self._worker.cancel()
+        self.stating.stop()
 
     def resume(self) -> None:
         """Compute everything that is missing, and try again what failed."""
         self.sweeping, self.trouble = True, ""
         self.known.forgive()
+        self.stating.forgive()
         self.wish()
 
     def close(self) -> None:
         """Stop for good."""
         self._closed = True
         self._worker.cancel()
+        self.stating.stop()
 
     @property
     def busy(self) -> bool:
         """Whether something is wished for or being computed."""
-        return self._worker.busy
+        return self._worker.busy or self.stating.busy
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until nothing is; raises TimeoutError."""
         self._worker.wait(timeout)
+        self.stating.wait(timeout)
 
     def read_cached(self, *, seconds: float) -> None:
         """Take over what is cached, as far as it is read quickly; the worker reads the rest."""
-        end = time.monotonic() + seconds
         looking = self._look()
-        for cell in looking.wanted():
-            if time.monotonic() > end:
-                return
-            if not self.known.missing(cell):
-                continue
-            try:
-                found = self._session.cached(looking.key(cell.layer), cell.snapshot, split=cell.split)
-            except Exception:  # noqa: BLE001  the worker meets it again and says it on the screen
-                return
-            if found is not None:
-                self.known.put(cell, found)
+        missing = (cell for cell in looking.wanted() if self.known.missing(cell))
+        for cell, found in cached(self._session, missing, key=lambda cell: looking.key(cell.layer), seconds=seconds):
+            self.known.put(cell, found)
 
     # ---- what is known
 
@@ -106,16 +105,11 @@ class Computing:
         with self._notes:
             found = self._diagnoses.get(cell)
         if found is None:
-            found = self._neighbourly(cell) or diagnose(spectrum)
+            # on training data the session compares with earlier snapshots and other layers
+            known = self._session.known_diagnosis if cell.split == "data" else lambda *_: None
+            found = known(self._look().key(cell.layer), cell.snapshot) or diagnose(spectrum)
             with self._notes:
                 self._diagnoses[cell] = found
-        return found
-
-    def _neighbourly(self, cell: Cell) -> Diagnosis | None:
-        """On training data, where the session compares with earlier snapshots and other layers."""
-        if cell.split != "data":
-            return None
-        found: Diagnosis | None = self._session.known_diagnosis(self._look().key(cell.layer), cell.snapshot)
         return found
 
     def judge(self) -> bool:
@@ -136,9 +130,7 @@ class Computing:
 
     def count(self) -> tuple[int, int, int]:
         """How many spectra are known, how many could not be had, and how many are wanted."""
-        cells = self._look().wanted()
-        failed = sum(self.known.failure(cell) is not None for cell in cells)
-        return sum(not self.known.missing(cell) for cell in cells) - failed, failed, len(cells)
+        return self.known.count(self._look().wanted())
 
     def missing(self) -> list[Cell]:
         """What is wanted and not there, best first."""
@@ -221,10 +213,9 @@ class Computing:
     def _beside(self, cell: Cell) -> dict[Cell, Spectrum]:
         """What the same work gave for other layers: one set of backward passes may answer for all of a snapshot."""
         looking = self._look()
-        others = [cell._replace(layer=entry.name) for entry in looking.rows if entry.name != cell.layer]
-        missing = [c for c in others if self.known.missing(c)]
-        found = {c: self._session.cached(looking.key(c.layer), c.snapshot, split=c.split) for c in missing}
-        return {c: spectrum for c, spectrum in found.items() if spectrum is not None}
+        others = (cell._replace(layer=entry.name) for entry in looking.rows if entry.name != cell.layer)
+        missing = [each for each in others if self.known.missing(each)]
+        return dict(cached(self._session, missing, key=lambda each: looking.key(each.layer)))
 
     def _fail(self, cell: Cell, failure: Exception) -> None:
         if isinstance(failure, ClosedError):
@@ -246,5 +237,17 @@ class Computing:
         if failure is not None:
             self.trouble = words(failure)
         self._changed("layer", "findings")
-        if state == State.IDLE and not self.closed and self._choose() is not None:
-            self._worker.ask(self._work)  # a wish that came while the worker was about to end
+        if state == State.IDLE and not self.closed:
+            if self._choose() is not None:
+                self._worker.ask(self._work)  # a wish that came while the worker was about to end
+            else:
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """After the spectra: gradients and parameters, which some rules compare from layer to layer."""
+        if self.sweeping and not self._closed and not self._look().alone:
+            self.stating.wish()
+
+    def _on_state_of_layers(self) -> None:
+        self.judging.outdated()
+        self._changed("state", "findings")

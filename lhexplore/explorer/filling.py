@@ -1,9 +1,10 @@
 """Getting what is missing from a session, best first, so that whoever drives it can stop between two products."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol, TypeVar
 
 from ..errors import ClosedError, SnapshotError
@@ -35,6 +36,22 @@ class News:
     failure: Exception | None = None
     seconds: float = 0.0  # spent on this cell so far
     traces: tuple[int, TracesLike, str] | None = None  # of a snapshot, on which data
+
+
+def cached(
+    session: Source, cells: Iterable[Cell], *, key: Callable[[Cell], str | None], seconds: float = inf
+) -> Iterator[tuple[Cell, Spectrum]]:
+    """What is cached of these cells, until so much time was spent. A failure ends it: :func:`fill` meets it again."""
+    end = time.monotonic() + seconds
+    for cell in cells:
+        if time.monotonic() > end:
+            return
+        try:
+            found = session.cached(key(cell), cell.snapshot, split=cell.split)
+        except Exception:  # noqa: BLE001  see above
+            return
+        if found is not None:
+            yield cell, found
 
 
 def fill(

@@ -1,6 +1,7 @@
 """What is known: the memory of what came back from the session, shared by the explorer's threads."""
 
 import threading
+from collections.abc import Sequence
 
 from ..errors import LhexploreError
 from ..spectrum import Spectrum, Step
@@ -75,6 +76,12 @@ class Known:
         """Neither known nor refused."""
         with self._lock:
             return cell not in self._spectra and cell not in self._failures
+
+    def count(self, cells: Sequence[Cell]) -> tuple[int, int, int]:
+        """How many of these are known, how many could not be had, and how many they are."""
+        with self._lock:
+            failed = sum(cell in self._failures for cell in cells)
+            return sum(not self.missing(cell) for cell in cells) - failed, failed, len(cells)
 
     def failures(self) -> dict[Cell, Exception]:
         with self._lock:
