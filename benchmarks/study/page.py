@@ -31,7 +31,7 @@ def record(rule: str, row: Figures) -> str:
 def _record(rule: str, row: Figures) -> tuple[str, str]:
     right, total = row["hits"] + row["quiet"], sum(row[name] for name in ("hits", "false", "missed", "quiet"))
     return (
-        f"In lhexplore's study, on data sets set aside: right in {right} of {total} {MEANING[rule][2]}; ",
+        f"right in {right} of {total} {MEANING[rule][2]} of lhexplore's study, on data sets set aside; ",
         f"{row['hits']} of {row['hits'] + row['false']} warnings were true, and "
         f"{row['hits']} of {row['hits'] + row['missed']} cases were found.",
     )

@@ -16,17 +16,22 @@ from .sign import Sign, Silence
 def memorisation(grid: Grid) -> Iterator[Sign | Silence]:
     """Three witnesses: a reference run, the run's own held-out loss and trace, the trace monitor.
 
-    A held-out loss below that of the first snapshot contradicts: something was learnt that holds elsewhere.
+    A held-out loss below that of the first snapshot contradicts the latter two: something was learnt that holds
+    elsewhere. A clean run of the same network at the same training loss is a witness that needs no other.
     """
     fit = fitted(grid)
     if fit is None:
         yield Silence("D2", "no fit")
         return
     rise = held_out_rise(grid)
-    learnt = rise < 1
+    nothing_general = fit & ~(rise < 1)
     silent = []
-    for witness in (_against_reference, _against_start, _alarmed):
-        said = witness(grid, fit & ~learnt, rise)
+    for witness, where in (
+        (_against_reference, fit),
+        (_against_start, nothing_general),
+        (_alarmed, nothing_general),
+    ):
+        said = witness(grid, where, rise)
         if isinstance(said, Silence):
             silent.append(said)
         elif said is not None:

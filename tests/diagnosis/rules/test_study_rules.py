@@ -95,13 +95,18 @@ def test_more_curvature_than_the_reference_at_equal_loss(course):
     [
         {"ratio": below(T.reference)},
         {"accuracy": below(T.accuracy)},
-        {"held": (1.0, 0.9, 0.8, 0.7, 0.6)},
         {"size": 2},
     ],
     ids=str,
 )
 def test_memorisation_needs_every_sign(course, broken):
     assert not of(memorised(course, **broken), "D2")
+
+
+def test_a_reference_is_a_witness_even_where_something_general_was_learnt(course):
+    f = one(memorised(course, held=(1.0, 0.9, 0.8, 0.7, 0.6)), "D2")
+    assert f.threshold == T.reference
+    assert not of(memorised(course, held=(1.0, 0.9, 0.8, 0.7, 0.6), reference=None), "D2")
 
 
 def test_a_held_out_loss_worse_than_at_the_start(course):
