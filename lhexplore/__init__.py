@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from . import demo as demo
     from . import figures as figures
     from .explorer import Explorer as Explorer
+    from .explorer import views as views
 
 __version__ = "0.1.0"
 
@@ -73,6 +74,7 @@ __all__ = [
     "over_pairs",
     "record",
     "register_metric",
+    "views",
 ]
 
 
@@ -80,6 +82,8 @@ def __getattr__(name: str) -> Any:
     """Load widgets, figures and the demo only when somebody asks for them."""
     if name == "Explorer":
         return import_module(".explorer", __name__).Explorer
+    if name == "views":
+        return import_module(".explorer.views", __name__)
     if name in ("demo", "figures"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,7 @@ estimated (with a spread over probes), one is positive semi-definite by structur
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -144,6 +144,11 @@ def held_out(found: Spectrum) -> Spectrum:
     )
 
 
+def gauss_newton(found: Spectrum) -> Spectrum:
+    """A Gauss-Newton matrix beside a Hessian: the same sizes, none of them negative."""
+    return replace(found, nodes=np.abs(found.nodes), trace=float("nan"), psd=True, curvature="ggn")
+
+
 SHAPES: Mapping[str | None, tuple[tuple[str, tuple[int, ...]], ...]] = {
     "conv1": (("conv1.weight", (8, 1, 3, 3)), ("conv1.bias", (8,))),
     "conv2": (("conv2.weight", (37, 9, 3, 3)), ("conv2.bias", (3,))),
@@ -239,26 +244,42 @@ class CannedSession:
     asked: list[Any] = field(default_factory=list)  # (layer, snapshot), and "held_out" where it was that
     run: CannedRun | None = field(default_factory=CannedRun)
     attached: list[Any] = field(default_factory=list)
+    heard: list[Any] = field(default_factory=list)
 
     def attach(self, work: Any) -> None:
         self.attached.append(work)
 
-    def cached(self, layer: str | None, snapshot: int | str = -1, *, split: str = "data", **_: Any) -> Spectrum | None:
-        k = self.snapshots.index(snapshot)
-        return None if _cell(layer, k, split) in self.missing else self._spectrum(layer, k, split)
+    def on_close(self, heard: Callable[[], None]) -> Callable[[], None]:
+        self.heard.append(heard)
+        return lambda: self.heard.remove(heard) if heard in self.heard else None
 
-    def _spectrum(self, layer: str | None, k: int, split: str) -> Spectrum:
+    def close(self) -> None:
+        self.closed = True
+        for heard in [*self.heard]:
+            heard()
+
+    def cached(
+        self, layer: str | None, snapshot: int | str = -1, *, split: str = "data", curvature: str = "hessian", **_: Any
+    ) -> Spectrum | None:
+        k = self.snapshots.index(snapshot)
+        missing = _cell(layer, k, split, curvature) in self.missing
+        return None if missing else self._spectrum(layer, k, split, curvature)
+
+    def _spectrum(self, layer: str | None, k: int, split: str, curvature: str) -> Spectrum:
         found = spectrum(layer, k, self.snapshots[k].label)
-        return found if split == "data" else held_out(found)
+        found = found if split == "data" else held_out(found)
+        return gauss_newton(found) if curvature == "ggn" else found
 
-    def steps(self, layer: str | None, snapshot: int | str = -1, *, split: str = "data", **_: Any) -> Iterator[Step]:
+    def steps(
+        self, layer: str | None, snapshot: int | str = -1, *, split: str = "data", curvature: str = "hessian", **_: Any
+    ) -> Iterator[Step]:
         k = self.snapshots.index(snapshot)
-        self.asked.append(_cell(layer, k, split))
+        self.asked.append(_cell(layer, k, split, curvature))
         for done in range(1, 10):
             time.sleep(self.pause)
             yield Step(done, 10)
-        self.missing.discard(_cell(layer, k, split))
-        yield Step(10, 10, self._spectrum(layer, k, split))
+        self.missing.discard(_cell(layer, k, split, curvature))
+        yield Step(10, 10, self._spectrum(layer, k, split, curvature))
 
     def stream_traces(self, snapshot: int | str = -1, **_: Any) -> Iterator[SimpleNamespace]:
         k = self.snapshots.index(snapshot)
@@ -310,5 +331,6 @@ class CannedSession:
         return [] if layer is None else [s for s in rows if s is not None]
 
 
-def _cell(layer: str | None, k: int, split: str) -> Any:
-    return (layer, k) if split == "data" else (layer, k, split)
+def _cell(layer: str | None, k: int, split: str, curvature: str = "hessian") -> Any:
+    named = [*([] if split == "data" else [split]), *([] if curvature == "hessian" else [curvature])]
+    return (layer, k, *named)

@@ -73,6 +73,7 @@ class Hub(Choices):
         self.sheet = Sheet().add_class("lhx-sheet")
         self._tie = t.link((self, "snapshot"), (self.clock, "value"))
         self.observe(weakly(self._on_choice), list(NAMES))
+        self._forget = session.on_close(weakly(self.changed))  # every view says so
 
     @classmethod
     def of(cls, source: Any, **choices: Any) -> "Hub":
@@ -128,7 +129,7 @@ class Hub(Choices):
         return Selection(
             offer.entries, offer.labels, offer.places, self.layers, self.layer, self.snapshot,
             view=self.view, scale=self.scale, metric=self.metric, split=self.split,
-            alone="layer" in reach and "all" not in reach,
+            overlay=self.overlay, ggn=self.ggn, alone="layer" in reach and "all" not in reach,
         )  # fmt: skip
 
     def choose(self, **choices: Any) -> None:
@@ -193,6 +194,7 @@ class Hub(Choices):
         if self.ended:
             return
         self.ended = True
+        self._forget()
         self.computing.close()
         self._painter.close()
         self.unobserve_all()

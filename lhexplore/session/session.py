@@ -142,6 +142,7 @@ class Session:
         self._thresholds = Thresholds()
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
         self._pending: WeakSet[Waitable] = WeakSet()
+        self._on_close: list[Callable[[], None]] = []
 
     # ---- what is there
 
@@ -515,6 +516,14 @@ class Session:
     def close(self) -> None:
         """Let go of the model copy and the data; what is cached stays on disk. Harmless when repeated."""
         self._lane.close()
+        for heard in [*self._on_close]:
+            heard()
+        self._on_close.clear()
+
+    def on_close(self, heard: Callable[[], None]) -> Callable[[], None]:
+        """Have ``heard`` called once when the session is closed, so that views can say so; returns how to forget it."""
+        self._on_close.append(heard)
+        return lambda: self._on_close.remove(heard) if heard in self._on_close else None
 
     def __enter__(self) -> "Session":
         return self

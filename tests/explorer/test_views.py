@@ -218,8 +218,7 @@ def test_a_closed_session_is_refused_and_one_closed_later_is_told(made, kind):
     session = CannedSession(missing=set())
     view = made(kind, session)
     view.settled(PATIENCE)
-    session.closed = True
-    view.snapshot = 2
+    session.close()
     view.settled(PATIENCE)
     assert view.note == CLOSED
     with pytest.raises(ClosedError, match="closed"):

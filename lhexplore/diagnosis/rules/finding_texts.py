@@ -132,7 +132,8 @@ _WORDINGS = {
     ),
     "psd": Wording(
         "PSD by structure",
-        "The network is piecewise linear from this block on (or this is a GGN), so no eigenvalue can be negative. "
+        "Nothing that follows these parameters bends but the loss (as in any last layer, in a ReLU network, or for a "
+        "GGN), so no eigenvalue can be negative. "
         "That is not a sign of health, and the type says nothing.",
         "Look at the whole network's Hessian for negative curvature.",
     ),
