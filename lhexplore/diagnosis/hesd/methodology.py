@@ -12,12 +12,12 @@ from types import MappingProxyType
 from ...errors import SettingError
 from ...spectrum import WHOLE, Spectrum
 from ..arguments import a_spectrum, named_numbers, spectra
+from ..laid_out import as_html
 from ..losses import small, train_loss
 from ..thresholds import Thresholds
 from . import stages
 from .causes import Cause, Context, mundane_causes
 from .hesd import Hesd, hesd
-from .laid_out import as_html
 from .quasi_singular import quasi_singular
 from .stages import Stage
 

@@ -12,12 +12,12 @@ from ...errors import ComparisonError, SettingError, whole_number
 from ...spectrum import WHOLE, Spectrum
 from ..alike import require_alike
 from ..arguments import named_numbers, spectra
+from ..laid_out import as_html, as_text
 from ..losses import HELD_OUT
 from ..number_texts import short
 from ..thresholds import Thresholds
 from .ends import largest_between
 from .hesd import Hesd, hesd
-from .laid_out import as_html, as_text
 
 HELD_OUT_ACCURACY = (
     "held_out_accuracy",

@@ -11,9 +11,9 @@ from ...errors import ComparisonError, SettingError
 from ...spectrum import WHOLE, Spectrum
 from ..alike import require_alike
 from ..arguments import a_number, a_spectrum
+from ..laid_out import as_html, as_text
 from ..number_texts import short
 from .hesd import Hesd, compare_kh, hesd
-from .laid_out import as_html, as_text
 
 COLUMNS = ("what", "on A", "on B", "B − A", "interval of B − A")
 

@@ -13,6 +13,7 @@ from ...errors import SettingError, UnknownLayerError, UnknownSnapshotError, sug
 from ...spectrum import WHOLE
 from ..arguments import named_numbers
 from ..course import Course
+from ..laid_out import as_html, as_text
 from ..thresholds import Thresholds
 from .all_rules import FOLLOW, RULES
 from .findings import LEVELS, Finding, in_order
@@ -73,17 +74,22 @@ class RunDiagnosis:
         return partial(diagnose_run, alarms=self._grid.alarms), (self._grid.course, self.thresholds)
 
     def __repr__(self) -> str:
+        return as_text(*self._laid_out())
+
+    def _repr_html_(self) -> str:
+        return as_html(*self._laid_out())
+
+    def _laid_out(self) -> tuple[str, tuple[str, ...], list[tuple[str, ...]], list[str]]:
+        """Title, columns, a row per finding, and what could not be judged."""
         levels = [found.level for found in self.findings]
         counts = ", ".join(_count(levels.count(level), _LEVEL_WORDS[level]) for level in LEVELS)
-        blocks = sum(name is not None for name in self.layers)
-        lines = [f"RunDiagnosis of {_count(blocks, 'layer')} × {_count(len(self.snapshots), 'snapshot')}: {counts}"]
-        for found in self.findings[:_LINES]:
-            where = "" if found.layer is None else f" {found.layer!r}"
-            lines.append(f"  {found.level} {found.rule}{where} from {found.snapshot!r}: {found.title}. {found.text}")
+        blocks = _count(sum(name is not None for name in self.layers), "layer")
+        title = f"RunDiagnosis of {blocks} × {_count(len(self.snapshots), 'snapshot')}: {counts}"
+        rows = [(f.level, f.rule, f.layer or "–", f.snapshot, f"{f.title}. {f.text}") for f in self.findings[:_LINES]]
+        notes = [f"Not judged, {rule}: {why}" for rule, why in self.silent.items()]
         if len(self.findings) > _LINES:
-            lines.append(f"  … and {len(self.findings) - _LINES} more in .findings")
-        lines += [f"  silent {rule}: {why}" for rule, why in self.silent.items()]
-        return "\n".join(lines)
+            notes.insert(0, f"… and {len(self.findings) - _LINES} more in .findings")
+        return title, ("level", "rule", "layer", "from", "finding"), rows, notes
 
 
 def diagnose_run(

@@ -11,6 +11,8 @@ Rows = Sequence[Sequence[str]]
 
 def as_text(title: str, columns: Sequence[str], rows: Rows, notes: Sequence[str] = ()) -> str:
     """Put rows under each other, the last column wrapped; then the notes, a line each."""
+    if not rows:
+        return "\n".join([title, *notes])
     widths = [max(len(column), *(len(row[i]) for row in rows)) for i, column in enumerate(columns[:-1])]
     lines = [title, _line([*columns], widths)]
     for row in rows:
