@@ -2,11 +2,11 @@
 
 Eigenvalues span many decades and both signs, with most of them at zero. The symmetric logarithmic axis is linear
 inside ``±threshold`` and counts decades outside. Positions are computed here, so the picture needs no such scale of
-its own and the ticks can carry the true values.
+its own and the ticks can carry the true values. Folded at zero, the same axis shows sizes: "loglog".
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, inf, log10
 from typing import Literal
 
@@ -17,8 +17,8 @@ from numpy import ndarray
 from ..diagnosis.number_texts import power_of_ten, short
 from ..spectrum import Spectrum
 
-Scale = Literal["symlog", "linear"]
-SCALES = ("symlog", "linear")
+Scale = Literal["symlog", "linear", "loglog"]
+SCALES = ("symlog", "linear", "loglog")
 
 HALF = 0.5  # width of [0, threshold] on the symlog axis, in decades: the zero bin is as wide as one decade
 DECADES = 6  # at most so many below the largest magnitude; what is smaller shares the zero bin
@@ -40,14 +40,28 @@ class ValueAxis:
     edges: Float[ndarray, " e"]
 
     @property
+    def folded(self) -> bool:
+        """Whether values of either sign stand at their size; the edges are then symmetric."""
+        return self.scale == "loglog"
+
+    @property
     def start(self) -> float:
         """Left end, as a position."""
-        return float(self.position(self.edges[:1])[0])
+        return 0.0 if self.folded else float(self.position(self.edges[:1])[0])
 
     @property
     def end(self) -> float:
         """Right end, as a position."""
         return float(self.position(self.edges[-1:])[0])
+
+    @property
+    def label(self) -> str:
+        """What stands beside it."""
+        if self.scale == "linear":
+            return "eigenvalue λ"
+        if self.folded:
+            return f"size of the eigenvalue |λ| (log scale above {short(self.threshold)})"
+        return f"eigenvalue λ (log scale either side of ±{short(self.threshold)})"
 
     def position(self, values: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
         """Tell where values stand."""
@@ -55,7 +69,11 @@ class ValueAxis:
             return np.asarray(values, dtype=np.float64)
         ratio = np.abs(values) / self.threshold
         outside = HALF + np.log10(np.maximum(ratio, 1.0))
-        return np.asarray(np.sign(values) * np.where(ratio <= 1, HALF * ratio, outside))
+        return np.asarray((1.0 if self.folded else np.sign(values)) * np.where(ratio <= 1, HALF * ratio, outside))
+
+    def holds(self, value: float) -> bool:
+        """Tell whether a value stands between the ends."""
+        return bool(self.start <= self.position(np.array([value]))[0] <= self.end)
 
     def value(self, positions: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
         """Tell which values stand there: the inverse of ``position``."""
@@ -91,7 +109,7 @@ class ValueAxis:
             return []
         powers = np.array([10.0**e for e in self._exponents()])
         places = self.position(np.concatenate([-powers, powers]))
-        return [float(p) for p in np.sort(places) if self.start <= p <= self.end]
+        return [float(p) for p in np.unique(places) if self.start <= p <= self.end]
 
     def _exponents(self) -> range:
         """Decades outside the threshold, largest first: labels start at the values that matter most."""
@@ -106,7 +124,13 @@ def axis_of(spectra: Iterable[Spectrum | None], *, scale: Scale = "symlog", bins
     high = max((max(s.largest + s.error, s.zero_band) for s in known), default=1.0)
     if low >= 0 >= high:  # only zeros are known
         low, high = -1.0, 1.0
-    return _linear(low, high, bins) if scale == "linear" else _symlog(low, high, bins, _threshold(known, low, high))
+    if scale == "linear":
+        return _linear(low, high, bins)
+    threshold = _threshold(known, low, high)
+    if scale == "loglog":
+        high = max(high, -low)
+        return replace(_symlog(-high, high, 2 * bins, threshold), scale="loglog")
+    return _symlog(low, high, bins, threshold)
 
 
 def _threshold(known: Sequence[Spectrum], low: float, high: float) -> float:

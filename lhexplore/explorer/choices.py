@@ -10,12 +10,23 @@ import traitlets as t
 from ..diagnosis import METRICS
 from ..errors import SettingError, suggest
 from .axes import SCALES
+from .overlays import MOST_LAYERS
 from .places import place
 from .spectrum_figure import KINDS
 from .state import SPLITS, Entry, entries_of, find_entry, find_snapshot, shown
 
 METRIC = "lambda_max"
-NAMES = ("layers", "layer", "snapshot", "view", "scale", "metric", "split")  # layers before the one that is among them
+NAMES = (
+    "layers",
+    "layer",
+    "snapshot",
+    "view",
+    "scale",
+    "metric",
+    "split",
+    "overlay",
+    "ggn",
+)  # layers before one of them
 SPLIT_WORDS = {"data": "training", "held_out": "held-out", "both": "both"}
 Loose = t.TraitType[Any, Any]  # hands every value, None included, to the validators
 
@@ -58,6 +69,10 @@ class Offer:
             return find_snapshot(self.labels, value if isinstance(value, str) else index(value))
         if name == "layers":
             return self._layers([value] if isinstance(value, str) else value)
+        if name == "overlay":
+            return self._overlay([value] if isinstance(value, str) else value)
+        if name == "ggn":
+            return value
         allowed = {"view": KINDS, "scale": SCALES, "metric": tuple(METRICS), "split": SPLITS}[name]
         if value not in allowed:
             raise SettingError(f"{name} cannot be {value!r}. {suggest(value, allowed)}")
@@ -73,19 +88,31 @@ class Offer:
             raise SettingError("layers must name at least one layer.")
         return tuple(entry.name for entry in self.entries if entry.name in wanted)
 
+    def _overlay(self, names: Any) -> tuple[str, ...]:
+        wanted = tuple(dict.fromkeys(find_entry(self.entries, name).name for name in names))
+        if len(wanted) > MOST_LAYERS:
+            raise SettingError(
+                f"overlay takes at most {MOST_LAYERS} layers, got {len(wanted)}: more cannot be told apart."
+            )
+        return wanted
+
 
 class Choices(t.HasTraits):
-    """Seven traits that accept what the hub's offer says; a wrong value is refused and changes nothing."""
+    """Traits that accept what the hub's offer says; a wrong value is refused and changes nothing."""
 
     hub: Any  # whose offer and layers count; set before the first trait
 
     snapshot: Loose = t.TraitType(0, help="Index of the snapshot on show; a label or a negative index may be set.")
     layer: Loose = t.TraitType("", help='Name of the layer on show; "whole network" (or None) for all as one block.')
     layers: Loose = t.TraitType((), help="Names of the entries that are shown and may be chosen.")
-    view = t.Unicode(KINDS[0], help='"histogram" or "density".')
-    scale = t.Unicode(SCALES[0], help='"symlog" or "linear".')
+    view = t.Unicode(KINDS[0], help='"histogram", "density", "cumulative" or "rug".')
+    scale = t.Unicode(SCALES[0], help='"symlog", "linear" or "loglog".')
     metric = t.Unicode(METRIC, help="Metric of the layer list and of the map.")
     split = t.Unicode(SPLITS[0], help='Which data: "data", "held_out" or "both".')
+    overlay: Loose = t.TraitType(
+        (), help="Names of up to three layers whose spectra lie over that of the layer on show."
+    )
+    ggn = t.Bool(False, help="Whether the spectrum of the layer's Gauss-Newton matrix lies over that of its Hessian.")
 
     @t.validate(*NAMES)
     def _accepted(self, proposal: Any) -> Any:
@@ -102,5 +129,5 @@ def only_known(owner: str, choices: Mapping[str, Any]) -> None:
     if unknown:
         raise TypeError(
             f"{owner} has no {', '.join(map(repr, unknown))}; "
-            "it has layer, snapshot, view, scale, metric, split and layers."
+            "it has layer, snapshot, view, scale, metric, split, overlay, ggn and layers."
         )

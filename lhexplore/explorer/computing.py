@@ -106,7 +106,8 @@ class Computing:
             found = self._diagnoses.get(cell)
         if found is None:
             # on training data the session compares with earlier snapshots and other layers
-            known = self._session.known_diagnosis if cell.split == "data" else lambda *_: None
+            own = cell.split == "data" and not cell.curvature
+            known = self._session.known_diagnosis if own else lambda *_: None
             found = known(self._look().key(cell.layer), cell.snapshot) or diagnose(spectrum)
             with self._notes:
                 self._diagnoses[cell] = found
@@ -204,7 +205,7 @@ class Computing:
 
     def _put(self, cell: Cell, spectrum: Spectrum) -> None:
         self.known.put(cell, spectrum)
-        name, k, _ = cell
+        name, k, *_ = cell
         self.judging.outdated()
         with self._notes:  # what was said of later snapshots and of the layers beside may change with it
             for other in [c for c in self._diagnoses if (c.layer == name and c.snapshot >= k) or c.snapshot == k]:

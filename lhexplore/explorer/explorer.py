@@ -43,11 +43,13 @@ class Explorer(Shown):
         session: whose spectra to show.
         layer: the first usable one if left out; "whole network" for all of them as one block.
         snapshot: index (negative ones count from the end) or label.
-        view: "histogram" or "density".
-        scale: "symlog" or "linear", of the eigenvalue axis.
+        view: "histogram", "density", "cumulative" or "rug".
+        scale: "symlog", "linear" or "loglog", of the eigenvalue axis.
         metric: what the bars of the layer list and the map show; one of ``lhexplore.diagnosis.METRICS``.
         split: "data" (of training), "held_out", or "both": held-out spectra as outlines over those of training.
         layers: which layers to show and compute; all usable ones if left out.
+        overlay: up to three layers whose spectra lie over that of the layer on show.
+        ggn: whether that of its Gauss-Newton matrix does, too.
 
     Attributes:
         views: what the page is made of, in reading order.
@@ -68,11 +70,14 @@ class Explorer(Shown):
         metric: str = METRIC,
         split: str = SPLITS[0],
         layers: Any = None,
+        overlay: Any = (),
+        ggn: bool = False,
         **unknown: Any,
     ) -> None:
         only_known("Explorer", unknown)
         named = {name: value for name, value in (("layers", layers), ("layer", layer)) if value is not None}
-        hub = Hub(session, **named, snapshot=snapshot, view=view, scale=scale, metric=metric, split=split)
+        shape = {"view": view, "scale": scale, "metric": metric, "split": split, "overlay": overlay, "ggn": ggn}
+        hub = Hub(session, **named, snapshot=snapshot, **shape)
         super().__init__(hub)
         self.views: tuple[View, ...] = ()
         try:

@@ -20,8 +20,8 @@ PATIENCE = 0.5  # … once it took so many seconds: the spectra say more
 class Source(Protocol):
     """The part of a session that gives spectra."""
 
-    def cached(self, layer: str | None, snapshot: int, *, split: str) -> Spectrum | None: ...
-    def steps(self, layer: str | None, snapshot: int, *, split: str) -> Iterator[Step]: ...
+    def cached(self, layer: str | None, snapshot: int, **how: str) -> Spectrum | None: ...
+    def steps(self, layer: str | None, snapshot: int, **how: str) -> Iterator[Step]: ...
     def losses(self, snapshot: int) -> dict[str, float]: ...
     def evaluate(self, snapshot: int) -> dict[str, float]: ...
     def stream_traces(self, snapshot: int, *, split: str) -> Iterator[TracesLike]: ...
@@ -47,7 +47,7 @@ def cached(
         if time.monotonic() > end:
             return
         try:
-            found = session.cached(key(cell), cell.snapshot, split=cell.split)
+            found = session.cached(key(cell), cell.snapshot, **cell.how)
         except Exception:  # noqa: BLE001  see above
             return
         if found is not None:
@@ -106,12 +106,12 @@ def preview(session: Source, snapshot: int, *, split: str = "data", leave: Calla
 def _one(session: Source, cell: Cell, layer: str | None) -> Iterator[News]:
     start, finished = time.monotonic(), False
     try:
-        known = session.cached(layer, cell.snapshot, split=cell.split)
+        known = session.cached(layer, cell.snapshot, **cell.how)
         if known is not None:
             yield News(cell, Step(1, 1, known))
             return
         yield News(cell, Step(0, 0))  # names what is being computed before the first product is done
-        with closing(_generator(session.steps(layer, cell.snapshot, split=cell.split))) as steps:
+        with closing(_generator(session.steps(layer, cell.snapshot, **cell.how))) as steps:
             for step in steps:
                 finished = step.spectrum is not None and step.spectrum.complete
                 yield News(cell, step, seconds=time.monotonic() - start)

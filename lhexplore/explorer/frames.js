@@ -54,15 +54,27 @@ const lhxFrames = (() => {
     }
   }
 
-  // Which cell of `source` (unit squares around x and y) lies below a click; -1 for none. Bokeh's own taps leave out
-  // clicks that are long, or follow each other quickly.
+  // Which cell of `source` (unit squares around x and y; whole strips where it has only one of them) lies below a
+  // click; -1 for none. Bokeh's own taps leave out clicks that are long, or follow each other quickly.
   function cellAt(view, source, event) {
     const box = view.canvas_view.el.getBoundingClientRect();
     const [left, top] = [event.clientX - box.left, event.clientY - box.top];
     if (!view.frame.bbox.contains(left, top)) return -1;
-    const [x, y] = [view.frame.x_scale.invert(left), view.frame.y_scale.invert(top)];
     const { x: xs, y: ys } = source.data;
-    return Array.prototype.findIndex.call(xs, (at, i) => Math.abs(at - x) <= 0.5 && Math.abs(ys[i] - y) <= 0.5);
+    if (source.tags.includes("points")) return nearest(view, xs, ys, left, top);
+    const [x, y] = [view.frame.x_scale.invert(left), view.frame.y_scale.invert(top)];
+    const near = (middles, i, here) => !middles || Math.abs(middles[i] - here) <= 0.5;
+    return Array.prototype.findIndex.call(xs ?? ys, (_, i) => near(xs, i, x) && near(ys, i, y));
+  }
+
+  // Which point stands nearest, within a finger's reach; -1 for none.
+  function nearest(view, xs, ys, left, top) {
+    let [best, reach] = [-1, 14];
+    for (let i = 0; i < xs.length; i++) {
+      const away = Math.hypot(view.frame.x_scale.compute(xs[i]) - left, view.frame.y_scale.compute(ys[i]) - top);
+      if (away <= reach) [best, reach] = [i, away]; // of equal ones the latest, which is drawn on top
+    }
+    return best;
   }
 
   // Marks of a legend in a box of 22 × 12: element, attributes, and whether it is filled or drawn as a line.
@@ -71,11 +83,16 @@ const lhxFrames = (() => {
     shade: ["rect", { x: 5, y: 1, width: 12, height: 10, opacity: 0.3 }, "fill"],
     line: ["path", { d: "M0 6H22", "stroke-width": 2 }, "stroke"],
     dash: ["path", { d: "M0 6H22", "stroke-width": 2, "stroke-dasharray": "6 2" }, "stroke"],
+    dots: ["path", { d: "M0 6H22", "stroke-width": 2, "stroke-dasharray": "2 3" }, "stroke"],
+    dashdot: ["path", { d: "M0 6H22", "stroke-width": 2, "stroke-dasharray": "8 3 2 3" }, "stroke"],
+    longdash: ["path", { d: "M0 6H22", "stroke-width": 2, "stroke-dasharray": "13 4" }, "stroke"],
     whisker: ["path", { d: "M11 1V11", "stroke-width": 1.5 }, "stroke"],
     circle: ["circle", { cx: 11, cy: 6, r: 3.5 }, "fill"],
+    ring: ["circle", { cx: 11, cy: 6, r: 3.5, "stroke-width": 1.5 }, "stroke"],
     square: ["rect", { x: 7.5, y: 2.5, width: 7, height: 7 }, "fill"],
     diamond: ["path", { d: "M11 1L15 6L11 11L7 6Z" }, "fill"],
     triangle: ["path", { d: "M11 2L15 10H7Z" }, "fill"],
+    cross: ["path", { d: "M11 2V10M7 6H15", "stroke-width": 2 }, "stroke"],
     hatch: ["path", { d: "M3 11L13 1M8 11L18 1M13 11L19 5M3 6L8 1", "stroke-width": 1 }, "stroke"],
     point: ["path", { d: "M11 11L6 2H16Z" }, "fill"],
   };

@@ -24,7 +24,24 @@ LEVEL = 5  # of compression: higher ones take twice as long for a few per cent
 ALIGN = 8  # bytes; typed arrays in the browser must start on a multiple of their item size
 
 
-Shape = Literal["box", "shade", "line", "dash", "whisker", "circle", "square", "diamond", "triangle", "point", "hatch"]
+Shape = Literal[
+    "box",
+    "shade",
+    "line",
+    "dash",
+    "dots",
+    "dashdot",
+    "longdash",
+    "whisker",
+    "circle",
+    "ring",
+    "square",
+    "diamond",
+    "triangle",
+    "cross",
+    "point",
+    "hatch",
+]
 
 
 @dataclass(frozen=True, slots=True)

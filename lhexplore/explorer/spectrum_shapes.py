@@ -1,41 +1,63 @@
-"""The shape of a spectrum at every snapshot: bars or a smooth curve, and the same as an outline over another one."""
+"""The shape of a spectrum at every snapshot: bars, and others as outlines over them; and what all shapes share.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+On an axis of sizes (``axis.folded``) the main shape and the outlines are those of the positive eigenvalues and of what
+has no sign; the negative ones of the main spectrum are an outline of their own, ``minus``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import floor, log10
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from ..spectrum import Spectrum
-from .axes import ValueAxis
+from .axes import ValueAxis, log_ticks
 from .base_figure import rows
 
-GRID = 201  # points of the smooth curve
-FINE = 8  # cells per grid step when smoothing
-WIDTH = 1 / 80  # standard deviation of the smoothing, as a share of the axis
 HEADROOM = 4.0  # factor above the highest bar, where the markers of the ends stand
 LEAST = 1e-3  # expected counts below this stay at the bottom
 GROUND, SKY = 1e-12, 1e15  # below and above every axis: shapes are cut off at the frame
 
 Frames = dict[str, Float[ndarray, "n _"]]
+Spectra = Sequence[Spectrum | None]
+Over = Mapping[str, Spectra]  # by the name of their source
+NONE: Over = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Canvas:
-    """Columns of the bars or the curve, of the outline of what lies over them, and the range of the axis."""
+    """Columns of the bars or the curve, of the outlines of what lies over them, and the range of the axis."""
 
     frames: Frames
     low: float
     high: float
     label: str
+    own_ticks: Mapping[float, str] = field(default_factory=dict)
+
+    @property
+    def ticks(self) -> Mapping[float, str]:
+        """Round numbers, or those that the shape has of its own."""
+        return self.own_ticks or log_ticks(self.low, self.high)
+
+    @property
+    def ends(self) -> float:
+        """How high the markers of the ends stand."""
+        return float(self.high / (self.high / self.low) ** 0.06) if self.own_ticks else self.high / HEADROOM**0.4
 
 
-def histogram(spectra: Sequence[Spectrum | None], axis: ValueAxis, over: Sequence[Spectrum | None] = ()) -> Canvas:
-    """Bars of expected counts; the spectra laid ``over`` them are outlines on the same axis."""
-    block, above = _bars(spectra, axis), _bars(over, axis)
-    low, high = _count_range([*spectra, *over], np.concatenate([block["count"], above["count"]]))
+def histogram(spectra: Spectra, axis: ValueAxis, over: Over = NONE, fit: int | None = None) -> Canvas:
+    """Bars of expected counts; the spectra laid ``over`` them are outlines on the same axis.
+
+    The counts' axis is as high as all snapshots need, or as the one called ``fit`` does.
+    """
+    block = _bars(spectra, axis)
+    above = {source: _bars(each, axis) for source, each in over.items()}
+    if axis.folded:
+        above["minus"] = _bars(spectra, axis, sign=-1)
+    counts = np.concatenate([block["count"], *(each["count"] for each in above.values())], axis=1)
+    low, high = count_range([*spectra, *(s for each in over.values() for s in each)], only(counts, fit))
     top = np.maximum(block["count"], 1.3 * low)  # a rare eigenvalue still shows as a stub
     spread = np.where(block["stderr"] > 0, block["stderr"], np.nan)
     frames = {
@@ -45,31 +67,44 @@ def histogram(spectra: Sequence[Spectrum | None], axis: ValueAxis, over: Sequenc
         "whiskers__low": np.maximum(block["count"] - spread, low),
         "whiskers__high": block["count"] + spread,
     }
-    if over:  # two outlines in one picture could not be told apart: the one of the snapshot before gives way
-        frames |= _outline("over", above, np.maximum(above["count"], 1.3 * low))
-    else:
+    for source, each in above.items():
+        frames |= _outline(source, each, np.maximum(each["count"], 1.3 * low))
+    if not over:  # many outlines in one picture could not be told apart: the one of the snapshot before gives way
         frames |= _outline("ghost", block, top)
     return Canvas(frames, low, high, "eigenvalues per bin")
 
 
-def _bars(spectra: Sequence[Spectrum | None], axis: ValueAxis) -> Frames:
-    count, bars = len(spectra), len(axis.edges) - 1
+def _bars(spectra: Spectra, axis: ValueAxis, sign: int = 1) -> Frames:
+    count, bars = len(spectra), len(axis.edges) // 2 if axis.folded else len(axis.edges) - 1
     block = {key: rows(count, bars) for key in ("left", "right", "from", "to", "count", "stderr")}
     for k, spectrum in enumerate(spectra):
         if spectrum is None:
             continue
         edges = axis.edges_around(spectrum.zero_band)
         shares = spectrum.histogram(edges)
-        places, used = axis.position(edges), len(edges) - 1
-        counts = spectrum.size * shares.mass
+        mass, stderr = shares.mass, shares.stderr
+        middle = len(mass) // 2  # with as many bins on either side, that of what has no sign
+        if axis.folded and sign > 0:
+            edges, mass, stderr = edges[middle:], mass[middle:], stderr[middle:]
+        elif axis.folded:
+            edges, mass, stderr = edges[middle::-1], mass[:middle][::-1], stderr[:middle][::-1]
+        places, used = axis.position(edges), len(mass)
+        if axis.folded and sign > 0:
+            places[0] = axis.start
+        counts = spectrum.size * mass
         block["left"][k, :used], block["right"][k, :used] = places[:-1], places[1:]
         block["from"][k, :used], block["to"][k, :used] = edges[:-1], edges[1:]
         block["count"][k, :used] = np.where(counts > 0, counts, np.nan)
-        block["stderr"][k, :used] = np.where(counts > 0, spectrum.size * shares.stderr, np.nan)
+        block["stderr"][k, :used] = np.where(counts > 0, spectrum.size * stderr, np.nan)
     return block
 
 
-def _count_range(spectra: Sequence[Spectrum | None], counts: Float[ndarray, "n b"]) -> tuple[float, float]:
+def only(values: Float[ndarray, "n b"], fit: int | None) -> Float[ndarray, "m b"]:
+    """The rows that decide how high the axis is."""
+    return values if fit is None else values[fit : fit + 1]
+
+
+def count_range(spectra: Spectra, counts: Float[ndarray, "n b"]) -> tuple[float, float]:
     """From half an eigenvalue (less where estimates expect less) to some way above the highest bar."""
     if not np.isfinite(counts).any():
         return 0.5, 10.0
@@ -90,59 +125,10 @@ def _outline(source: str, block: Frames, top: Float[ndarray, "n b"]) -> Frames:
     return {f"{source}__x": x, f"{source}__y": y}
 
 
-def density(spectra: Sequence[Spectrum | None], axis: ValueAxis, over: Sequence[Spectrum | None] = ()) -> Canvas:
-    """The smoothed density of the same eigenvalues; the spectra laid ``over`` it are lines on the same axis."""
-    count = len(spectra)
-    grid = np.linspace(axis.start, axis.end, GRID)
-    width = WIDTH * (axis.end - axis.start)
-    peak = 1 / (width * np.sqrt(2 * np.pi))  # what one eigenvalue alone looks like
-    y, spread = _curves(spectra, axis, grid, width)
-    above, _ = _curves(over, axis, grid, width)
-    exact = all(s is None or s.exact for s in (*spectra, *over))
-    low = float(10.0 ** floor(log10((0.3 if exact else 0.03) * peak)))
-    values = np.concatenate([y, above])
-    high = HEADROOM * max(float(np.nanmax(values)) if np.isfinite(values).any() else 0.0, 10 * low)
-    drawn = np.maximum(y, low)
-    unsure = spread > 0
-    frames = {
-        "curve__x": np.tile(grid, (count, 1)),
-        "curve__y": drawn,
-        "curve__value": np.tile(axis.value(grid), (count, 1)),
-        "curve__true": y,
-        "spread__x": np.tile(grid, (count, 1)),
-        "spread__low": np.where(unsure, np.maximum(y - spread, low), drawn),
-        "spread__high": np.where(unsure, np.maximum(y + spread, low), drawn),
-    }
-    if over:
-        frames |= {"over__x": np.tile(grid, (count, 1)), "over__y": np.maximum(above, low)}
-    else:
-        frames |= {"ghost__x": np.tile(grid, (count, 1)), "ghost__y": drawn}
-    label = "eigenvalues per decade" if axis.scale == "symlog" else "eigenvalues per unit of λ"
-    return Canvas(frames, low, high, label)
-
-
-def _curves(
-    spectra: Sequence[Spectrum | None], axis: ValueAxis, grid: Float[ndarray, " g"], width: float
-) -> tuple[Float[ndarray, "n g"], Float[ndarray, "n g"]]:
-    y, spread = rows(len(spectra), GRID), rows(len(spectra), GRID)
-    for k, spectrum in enumerate(spectra):
-        if spectrum is not None:
-            y[k], spread[k] = _smooth(spectrum, axis, grid, width)
-    return y, spread
-
-
-def _smooth(
-    spectrum: Spectrum, axis: ValueAxis, grid: Float[ndarray, " g"], width: float
-) -> tuple[Float[ndarray, " g"], Float[ndarray, " g"]]:
-    """Density in the coordinate of the axis, and its standard error over probes (NaN where one cannot tell)."""
-    cells = np.linspace(axis.start, axis.end, FINE * (len(grid) - 1) + 1)
-    middles = (cells[:-1] + cells[1:]) / 2
-    kernel = np.exp(-(((grid[:, None] - middles) / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
-    curves = []
-    for nodes, weights in spectrum.per_probe():
-        inside = np.abs(nodes) <= spectrum.zero_band
-        places = axis.position(np.where(inside, 0.0, nodes))  # what has no sign stands at zero
-        curves.append(kernel @ np.histogram(np.clip(places, cells[0], cells[-1]), cells, weights=weights)[0])
-    table = spectrum.size * np.array(curves)
-    stderr = table.std(axis=0, ddof=1) / np.sqrt(len(table)) if len(table) > 1 else np.full(len(grid), np.nan)
-    return table.mean(axis=0), stderr
+def kept_of(
+    axis: ValueAxis, nodes: Float[ndarray, " m"], inside: Bool[ndarray, " m"], negative: bool
+) -> Bool[ndarray, " m"]:
+    """Which values a curve is of: all, or on an axis of sizes those of its sign."""
+    if not axis.folded:
+        return np.ones(len(nodes), dtype=bool)
+    return ~inside & (nodes < 0) if negative else inside | (nodes > 0)

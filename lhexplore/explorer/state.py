@@ -16,11 +16,17 @@ SPLITS = ("data", "held_out", "both")  # which data spectra are shown of
 
 
 class Cell(NamedTuple):
-    """One spectrum: name of an entry, index of a snapshot, and which data."""
+    """One spectrum: name of an entry, index of a snapshot, which data, and which curvature if not the session's own."""
 
     layer: str
     snapshot: int
     split: str = "data"
+    curvature: str = ""
+
+    @property
+    def how(self) -> dict[str, str]:
+        """What a session is asked for beside layer and snapshot."""
+        return {"split": self.split, **({"curvature": self.curvature} if self.curvature else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,8 @@ class Selection:
     metric: str = "lambda_max"
     split: str = "data"
     alone: bool = False  # no spectra of other layers are wanted
+    overlay: tuple[str, ...] = ()  # layers that lie over the one on show
+    ggn: bool = False  # whether its Gauss-Newton matrix does
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -146,8 +154,18 @@ class Selection:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """What is looked at, on every kind of data that is shown."""
-        return tuple(Cell(self.layer, self.snapshot, split) for split in self.splits)
+        """What is looked at, on every kind of data that is shown, and what lies over it."""
+        return (*(Cell(self.layer, self.snapshot, split) for split in self.splits), *self.beside(self.snapshot))
+
+    @property
+    def over(self) -> tuple[str, ...]:
+        """The layers that lie over the one on show."""
+        return tuple(name for name in self.overlay if name != self.layer)
+
+    def beside(self, snapshot: int) -> tuple[Cell, ...]:
+        """What lies over the layer on show at a snapshot."""
+        ggn = (Cell(self.layer, snapshot, self.main, "ggn"),) if self.ggn else ()
+        return (*(Cell(name, snapshot, self.main) for name in self.over), *ggn)
 
     @property
     def shown(self) -> tuple[Entry, ...]:
@@ -178,7 +196,11 @@ class Selection:
         """All cells that are worth knowing, best first."""
         rows = [] if self.alone else [entry.name for entry in self.rows]
         order = nearest_first((self.layer, self.snapshot), rows, len(self.labels))
-        return [Cell(*place, split) for place in order for split in self.splits]
+        cells: dict[Cell, None] = {}
+        for name, k in order:
+            cells |= dict.fromkeys(Cell(name, k, split) for split in self.splits)
+            cells |= dict.fromkeys(self.beside(k) if name == self.layer else ())
+        return list(cells)
 
 
 def shown(entries: Sequence[Entry], layers: Sequence[str]) -> tuple[Entry, ...]:

@@ -48,6 +48,8 @@ LIGHT: Colours = {
     "held_out": _VERMILLION,
     "third": _GREEN,
     "fourth": "#a64d85",  # the palette's purple, darkened for white pages
+    "sixth": "#857400",  # the palette's yellow, darkened for white pages
+    "wash": "#cfe3f0",  # what is filled in front of something else: the blue, mixed with the page
     "finding": "#a64d85",
     "marker": "#111111",
     "halo": "#ffffff",
@@ -68,6 +70,8 @@ DARK: Colours = {
     "held_out": _ORANGE,
     "third": "#2fc79a",
     "fourth": _PURPLE,
+    "sixth": "#f0e442",
+    "wash": "#1f3a4b",
     "finding": _PURPLE,
     "marker": "#ffffff",
     "halo": "#000000",

@@ -45,12 +45,12 @@ class View(Shown):
         name = type(self).__name__
         only_known(name, choices)
         super().__init__(Hub.of(source, **choices))
-        self.hub.audience.join(self)
         self._undo.append(lambda: self.hub.leave(self))
         try:
             self.add_class("lhx-kit" + re.sub("([A-Z])", r"-\1", name).lower())
             self._note = self.own(Words(role="note"), "lhx-note")
             self.children = (self.hub.sheet, self._help(name), *self.build(), self._note)
+            self.hub.audience.join(self)  # only now: the painter must not meet half a view
             if not self.hub.waiting:
                 close_earlier_of_this_cell(self)
                 self.hub.start()

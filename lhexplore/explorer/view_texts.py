@@ -41,8 +41,9 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
                 "how many there are upwards, both on scales that hold still while you scrub.",
                 "Eigenvalues right of zero are directions in which the loss curves up, those left of zero curve "
                 "down, and those in the shaded band cannot be told from zero.",
-                "Where the spectrum is estimated, whiskers or a shade say how far it differs from one random start "
-                "to the next, and flags stand at the eigenvalue that a finding speaks of.",
+                "Whiskers or a shade say how far an estimate differs from one random start to the next; λ1, λ2 and so "
+                "on stand above the bulk, flags where a finding speaks of an eigenvalue, and lines lie over it for "
+                "what you compare it with.",
             ),
         ),
         "HeatMap": ViewText(
@@ -89,6 +90,38 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
                 "The line is the call that gives exactly the spectrum on show.",
                 "It returns the numbers behind the figure, and the settings and digests they were computed with.",
                 "Click it to mark all of it, copy it into a cell, and work with the spectrum there.",
+            ),
+        ),
+        "HesdMap": ViewText(
+            "C_t and K_H over training",
+            (
+                "Every point is a snapshot: upwards C_t, the ratio of the smallest to the largest eigenvalue, to the "
+                "right K_H, how much weight negative eigenvalues have beside positive ones, both with their intervals.",
+                "The dashed line is the gate at −0.6, a constant of the authors' code; hollow points are undecided, "
+                "and points whose K_H was formed on different bases are not joined, because they do not compare.",
+                "The ring is the snapshot on show; click a point to go there, and do not read K_H as quality below the "
+                "gate.",
+            ),
+        ),
+        "ParameterPlot": ViewText(
+            "Weights and gradient of the layer",
+            (
+                "The bands hold the middle 50, 90 and 98 % of the layer's weights at every snapshot, and the curve "
+                "below is the norm of the gradient of the mean loss in them.",
+                "Hatched snapshots are not known yet; singular values of the layer's largest matrix appear where they "
+                "were computed.",
+                "Weights that spread quickly or a gradient that vanishes beside those of other layers are worth a "
+                "look; click a snapshot to go there.",
+            ),
+        ),
+        "Eigenvectors": ViewText(
+            "Eigenvectors of the layer",
+            (
+                "Every row is a direction in the layer's weights along which the loss curves most, drawn in the shape "
+                "of the weights: filters as tiles, matrices as maps, biases as stems.",
+                "Both colours are equally large with opposite sign; the sign of a whole vector means nothing, so it is "
+                "turned until its largest component is positive, and ± is the residual of its eigenvalue.",
+                "Press Compute to have them computed; moving to another layer or snapshot gives the computation up.",
             ),
         ),
     }

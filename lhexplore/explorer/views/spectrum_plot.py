@@ -5,16 +5,20 @@ from typing import Any
 
 import ipywidgets as w
 
-from ..axes import SCALES
 from ..choices import SPLIT_WORDS
 from ..figures import spectrum_plot
+from ..overlay_chooser import OverlayChooser
 from ..spectrum_figure import KINDS
 from ..state import Selection
 from ..view import View
+from ..weak import weakly
+
+SCALE_WORDS = {"symlog": "symlog", "linear": "linear", "loglog": "log-log"}
+FIT, ALL = "Autoscale", "All snapshots"
 
 
 class SpectrumPlot(View):
-    """How the layer's eigenvalues are spread: as a histogram or a density, on training or held-out data or both."""
+    """How the layer's eigenvalues are spread; held-out data, other layers and its Gauss-Newton matrix lie over it."""
 
     wants = frozenset({"layer", "style", "findings"})
     spectra = "layer"
@@ -23,13 +27,19 @@ class SpectrumPlot(View):
     def build(self) -> Sequence[w.Widget]:
         controls = [
             self.chooser("view", "View", {name: name for name in KINDS}),
-            self.chooser("scale", "Scale", {name: name for name in SCALES}),
+            self.chooser("scale", "Scale", SCALE_WORDS),
         ]
         if self.hub.offer.has_held_out:
             controls.append(self.chooser("split", "Data", SPLIT_WORDS))
+        self.over = self.own(OverlayChooser(self.hub, self.watch), "lhx-overlay")
+        self.fit: int | None = None  # the snapshot that the axes are fitted to
+        self.autoscale = self.own(w.Button(layout=w.Layout(width="auto")), "lhx-autoscale")
+        self._fitted(None)
+        self.autoscale.on_click(weakly(self._on_autoscale))
+        self.watch(self._on_other, "layer", "scale", "split")
         self.pane = self.figure("spectrum", "Spectrum")
         self.sentence = self.line("spectrum_words")
-        return [self.row(*controls), self.pane, self.sentence]
+        return [self.row(*controls, self.over, self.autoscale), self.pane, self.sentence]
 
     def paint(self, looking: Selection, stale: frozenset[str]) -> None:
         facts, known = self.hub.facts, self.hub.computing.known
@@ -37,14 +47,34 @@ class SpectrumPlot(View):
         kind: Any = looking.view
         scale: Any = looking.scale
         both = looking.split == "both"
+        over = {name: [known.best(cell._replace(layer=name)) for cell in cells] for name in looking.over}
         plot = spectrum_plot(
             [known.best(cell) for cell in cells],
             facts.labels(looking),
             layer=looking.layer,
             held_out=[known.best(cell._replace(split="held_out")) for cell in cells] if both else None,
+            overlay=over,
+            ggn=[known.best(cell._replace(curvature="ggn")) for cell in cells] if looking.ggn else None,
             findings=[facts.findings(cell, looking) for cell in cells],
             kind=kind,
             scale=scale,
+            fit=self.fit,
         )
-        self.pane.show(plot, kind=(kind, scale, both))
+        self.pane.show(plot, kind=(kind, scale, both, len(over), looking.ggn))
         self.sentence.say(plot.sentences)
+
+    def _fitted(self, snapshot: int | None) -> None:
+        self.fit = snapshot
+        self.autoscale.description = FIT if snapshot is None else ALL
+        self.autoscale.tooltip = (
+            "Fit both axes to the snapshot on show; they hold still again while you scrub"
+            if snapshot is None
+            else "Back to axes that hold all snapshots"
+        )
+
+    def _on_autoscale(self, _button: Any) -> None:
+        self._fitted(self.hub.snapshot if self.fit is None else None)
+        self.hub.changed("style", hurry=True)
+
+    def _on_other(self, _change: Any) -> None:
+        self._fitted(None)  # axes that fitted something else
