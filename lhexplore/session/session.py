@@ -47,6 +47,7 @@ from .monitoring import monitor, recorded_traces
 from .reading import course_of, findings, read
 from .request import FUNCTIONALS, Request
 from .selection import Layers, Which, blocks, rows
+from .shapes import shapes
 from .table import Table
 
 if TYPE_CHECKING:
@@ -257,6 +258,10 @@ class Session:
         """
         *_, last = self.stream_eigenvectors(layer, k, snapshot, curvature=curvature, split=split)
         return last
+
+    def shapes(self, layer: str | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Name and shape of every parameter tensor of a block, in the order of its eigenvectors' components."""
+        return shapes(self, layer)
 
     def stream_eigenvectors(
         self, layer: str | None, k: int = 3, snapshot: int | str = -1, **settings: Any
