@@ -14,7 +14,8 @@ def excess(grid: Grid, reference: Grid) -> Row:
     Ratios count from where the loss has fallen to a share (``Thresholds.learning``) of its largest: before, both runs
     are still near their random start. The reference is interpolated in log loss and log trace, on the snapshots at
     which its loss was lowest so far; where this run's loss is lower than any of them, its last one is taken as long
-    as the losses differ by no more than ``Thresholds.comparable``.
+    as the losses differ by no more than ``Thresholds.comparable``. A loss higher than any of them compares with
+    nothing: traces are larger there, and the reference's are not known.
     """
     loss, trace = grid.train_loss, total(grid, grid.trace)
     ratio = np.full(len(grid.labels), np.nan)
@@ -23,10 +24,11 @@ def excess(grid: Grid, reference: Grid) -> Row:
     theirs = _descent(reference)
     if len(theirs) < 2:
         return ratio
-    lowest = theirs[0, 0]
+    lowest, highest = theirs[[0, -1], 0]
     usable = (
         (loss <= grid.limits.learning * np.fmax.accumulate(loss))
         & (loss >= lowest / grid.limits.comparable)
+        & (loss <= highest)
         & (loss > 0)
         & (trace > 0)
     )

@@ -109,6 +109,16 @@ def test_a_reference_is_a_witness_even_where_something_general_was_learnt(course
     assert not of(memorised(course, held=(1.0, 0.9, 0.8, 0.7, 0.6), reference=None), "D2")
 
 
+@pytest.mark.parametrize("missing", range(5))
+def test_a_run_does_not_differ_from_what_is_known_of_itself(course, missing):
+    traces, fit = [[4.0**-k] for k in range(5)], (0.1, 0.3, 1.0, 1.0, 1.0)
+    rows = {"fc1": [None] * missing + traces[missing:]}
+    reference = course(rows, recorded={"loss": FALL, "accuracy": fit})
+    run = diagnose_run(course({"fc1": traces}, recorded={"loss": FALL, "accuracy": fit}, reference=reference))
+    assert not of(run, "D2")
+    assert ("D2" in run.silent) == (missing > 3)  # the trace at one loss is no course
+
+
 def test_a_held_out_loss_worse_than_at_the_start(course):
     def run(last, traces=(1.0, 1.1, 1.2, 1.3, 1.4)):
         recorded = {"loss": FALL, "accuracy": (0.1, 0.3, 0.5, 0.9, 1.0), "val_loss": (2.0, 2.0, 2.0, 2.0, last)}
