@@ -84,8 +84,8 @@ def draw_outliers(plot: figure, source: ColumnDataSource) -> None:
     marks = plot.scatter("x", "y", source=source, marker="dash", angle=np.pi / 2, size=6, line_width=2)
     themed(marks.glyph, line_color="ends")
     label = plot.text("at", "size", text="label", source=source)
-    label.glyph.update(text_align="center", text_baseline="middle", text_font_size="11px")
-    themed(label.glyph, text_color="text")
+    label.glyph.update(text_align="center", text_baseline="middle", text_font_size="11px", background_fill_alpha=0.8)
+    themed(label.glyph, text_color="text", background_fill_color="halo")
     plot.add_tools(HoverTool(renderers=[marks], tooltips=tooltip("@name = @value"), visible=False))
 
 
