@@ -97,7 +97,10 @@ def page(found: Figures) -> str:
         "exact spectra in float64. Nothing here says that the same limits hold for large networks.\n"
         "- States are planted, so they are clear. Where a network is a little too narrow or a few labels are wrong, "
         "the rules have not been tried.\n"
-        "- A squared error keeps its curvature at interpolation, so regressions are left out of D2 and D7.\n"
+        "- A squared error keeps its curvature at interpolation, so regressions are left out of D2 and D7. It ends at "
+        "the noise in the targets, which curvature does not tell from a network too narrow: of regressions D3 says "
+        "nothing, and they are left out of its row. A cross-entropy that ends where classes overlap may still be "
+        "taken for a bottleneck, as noise is all that is left to it, too: how often was not tried.\n"
         "- The classes of `diabetes` and `friedman` are bins of a smooth target (of `diabetes` its linear fit): "
         "the raw target is mostly noise and a network that fits it has memorised it, clean labels or not.\n"
         f"- {final['not_computed'] + tuned['not_computed']} spectra could not be computed and are missing.",

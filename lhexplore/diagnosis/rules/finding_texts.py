@@ -62,7 +62,8 @@ _WORDINGS = {
         "loss is {grown:.3g} times that of the first snapshot.",
         "Widen the narrowest layer, and see whether the training loss moves again.",
         f"Networks too narrow for their task end steep, with nothing left to gain; {_STUDY}",
-        "A wider network that stops at the same loss: then it is in the data, or in the regularisation.",
+        "A wider network that stops at the same loss: then it is in the data (noise in the targets, classes that "
+        "overlap) or in the regularisation. A squared error in a function of your own: the rule is not made for it.",
     ),
     "no curvature, alive": Wording(
         "No curvature, but a gradient",

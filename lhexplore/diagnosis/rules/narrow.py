@@ -5,8 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from .grid import Grid
-from .of_run import Row, row, run_chain, steepest
+from .of_run import Row, blocks, row, run_chain, steepest
 from .sign import Sign, Silence
+
+# Losses of torch whose minimum is the noise in the targets, and whose λmax does not fall with them as that of a
+# cross-entropy does: λmax per loss grows in every training.
+_OF_REGRESSION = frozenset(
+    {"MSELoss", "mse_loss", "L1Loss", "l1_loss", "SmoothL1Loss", "smooth_l1_loss", "HuberLoss", "huber_loss"}
+)
 
 
 def bottleneck(grid: Grid) -> Iterator[Sign | Silence]:
@@ -14,6 +20,12 @@ def bottleneck(grid: Grid) -> Iterator[Sign | Silence]:
     limits, window, loss = grid.limits, grid.limits.window, grid.train_loss
     if np.isnan(loss).all():
         yield Silence("D3", "no loss")
+        return
+    if of_regression := _losses(grid) & _OF_REGRESSION:
+        yield Silence("D3", "regression", {"loss": min(of_regression)})
+        return
+    if _linear(grid):
+        yield Silence("D3", "linear")
         return
     steep = steepest(grid) / loss
     judged = (loss > 0) & (steep > 0)
@@ -49,3 +61,14 @@ def headroom(grid: Grid) -> Row:
     """
     gain = np.where(grid.largest > grid.band, grid.gradient**2 / (2 * grid.largest), np.nan)
     return np.asarray(np.fmax.reduce(gain, axis=0) / grid.train_loss)
+
+
+def _losses(grid: Grid) -> set[str]:
+    """Names of the loss, where the spectra tell."""
+    return {str(s.provenance.get("loss")) for s in grid.spectra[grid.known]}
+
+
+def _linear(grid: Grid) -> bool:
+    """Whether all that is known is one block which the loss alone follows: a linear model has no width."""
+    used = grid.known & blocks(grid)[:, None]
+    return bool(used.any(axis=1).sum() == 1 and grid.psd[used].all())

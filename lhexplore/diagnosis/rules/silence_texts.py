@@ -29,6 +29,14 @@ SILENCES = {
         "same way."
     ),
     "no gradient": Phrase("Gradient norms are not known. Compute the states of the layers beside their spectra."),
+    "regression": Phrase(
+        "The loss is {loss}: it stops at the noise in the targets, however wide the network, and curvature does not "
+        "tell that from a network too narrow. Compare with the training loss of a wider network."
+    ),
+    "linear": Phrase(
+        "Only one block is known, and it is PSD by structure, as that of a linear model is: there is no width to "
+        "judge. Compute all layers."
+    ),
     "structure": Phrase("Every block is PSD by structure, so none can have negative curvature."),
     "no collapse": Phrase(
         "Earlier snapshots with their training loss, or spectra on held-out data, are needed to see a collapse of λmax."

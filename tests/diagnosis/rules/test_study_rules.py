@@ -149,12 +149,22 @@ def test_memorisation_says_what_it_lacks(course):
 # --- D3 ---
 
 
-def stuck(course, *, loss=(2.0, 1.0, 1.0, 1.0), top=above(T.grown), gain=below(T.headroom), gradients=True):
+def stuck(
+    course,
+    *,
+    loss=(2.0, 1.0, 1.0, 1.0),
+    top=above(T.grown),
+    gain=below(T.headroom),
+    gradients=True,
+    fields=None,
+    beside=(),
+):
     """λmax per loss grows from 1 to ``top``; one step along the gradient takes ``gain`` of the loss off."""
     tops = [loss[0], *(top * x for x in loss[1:])]
     norms = [math.sqrt(2 * t * gain * x) for t, x in zip(tops, loss, strict=True)]
     known = {"gradients": {"fc1": norms}} if gradients else {}
-    return diagnose_run(course({"fc1": [[0.1, t] for t in tops]}, recorded={"loss": loss}, **known))
+    rows = {"fc1": [[0.1, t] for t in tops], **dict(beside)}
+    return diagnose_run(course(rows, recorded={"loss": loss}, fields=fields, **known))
 
 
 def test_bottleneck_is_placed(course):
@@ -176,6 +186,22 @@ def test_bottleneck_is_placed(course):
 )
 def test_bottleneck_needs_every_sign(course, broken):
     assert not of(stuck(course, **broken), "D3")
+
+
+@pytest.mark.parametrize("loss", ["MSELoss", "mse_loss", "L1Loss", "HuberLoss"])
+def test_noise_in_the_targets_of_a_regression_is_no_bottleneck(course, loss):
+    run = stuck(course, fields={"provenance": {"loss": loss}})
+    assert not of(run, "D3")
+    assert loss in run.silent["D3"]
+    assert one(stuck(course, fields={"provenance": {"loss": "CrossEntropyLoss"}}), "D3")
+
+
+def test_a_linear_model_has_no_width(course):
+    run = stuck(course, fields={"psd": True})
+    assert not of(run, "D3")
+    assert "linear" in run.silent["D3"]
+    beside = {"fc2": [[0.01]] * 4}
+    assert one(stuck(course, fields={"psd": True}, beside=beside), "D3")  # a ReLU network: every layer is PSD
 
 
 def test_bottleneck_says_what_it_lacks(course):
