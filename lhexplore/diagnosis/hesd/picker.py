@@ -18,6 +18,7 @@ from ..number_texts import short
 from ..thresholds import Thresholds
 from .ends import largest_between
 from .hesd import Hesd, hesd
+from .shares import Interval, share_between
 
 HELD_OUT_ACCURACY = (
     "held_out_accuracy",
@@ -31,7 +32,7 @@ HELD_OUT_ACCURACY = (
     "val/accuracy",
     "eval/accuracy",
 )
-Interval = tuple[float, float]
+_NOWHERE = (math.nan, math.nan)
 COLUMNS = ("snapshot", "type", "C_t", "λmax", "held-out", "chosen by")
 
 
@@ -44,7 +45,7 @@ class Candidate:
     largest: float
     largest_interval: Interval
     held_out: float  # accuracy or loss on held-out data, NaN where it is not known
-    held_out_interval: Interval
+    held_out_interval: Interval  # NaN where nobody counted the examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,12 @@ def pick_snapshots(
     Args:
         course: the same block at several snapshots, all computed in the same way.
         losses: what was recorded or evaluated at each of them, or nothing.
-        held_out_examples: how many the held-out accuracy was counted on; gives it an interval.
+        held_out_examples: how many the held-out accuracy was counted on; gives it an interval (Wilson's, 95 %).
         thresholds: for the floor below which no type is named.
 
     Raises:
-        SettingError: for what is no list of spectra, an empty one, or ``losses`` of another length.
+        SettingError: for what is no list of spectra, an empty one, ``losses`` of another length, or a held-out accuracy
+            that is no share of ``held_out_examples``.
         ComparisonError: if they differ in layer, method, steps, start vectors, data, functional or curvature, one is
             preliminary, or two are of one snapshot.
     """
@@ -149,9 +151,9 @@ def _with(value: float, between: Interval) -> str:
 
 
 def _candidate(s: Spectrum, held_out: float, examples: int | None, limits: Thresholds) -> Candidate:
-    reach = 0.0 if examples is None else 2 * math.sqrt(max(held_out * (1 - held_out), 0.0) / examples)
+    between = _NOWHERE if examples is None or math.isnan(held_out) else share_between(held_out, examples)
     found = hesd(s, floor=limits.floor)
-    return Candidate(s.snapshot, found, s.largest, largest_between(s), held_out, (held_out - reach, held_out + reach))
+    return Candidate(s.snapshot, found, s.largest, largest_between(s), held_out, between)
 
 
 def _held_out(losses: Sequence[Mapping[str, float]], count: int) -> tuple[str, list[float]]:
@@ -191,12 +193,16 @@ def _choose(criterion: str, known: Mapping[str, tuple[float, Interval]], *, larg
     """Take the extreme value, and name all whose intervals meet its own."""
     best = (max if largest else min)(known, key=lambda label: known[label][0])
     value, (low, high) = known[best]
-    ties = tuple(label for label, (_, (a, b)) in known.items() if label != best and a <= high and b >= low)
+    ties = tuple(
+        label for label, (x, (a, b)) in known.items() if label != best and (x == value or (a <= high and b >= low))
+    )
     why = f"{best}, {short(value)}" + (f"; not told apart from {', '.join(ties)}" if ties else "")
+    if math.isnan(low):
+        why += "; how sure that is, is not known"
     if len(known) == 1:
         why += "; the only snapshot that can be looked at"
     return Pick(criterion, best, value, (low, high), ties, f"{why}.")
 
 
 def _nothing(criterion: str, why: str) -> Pick:
-    return Pick(criterion, None, math.nan, (math.nan, math.nan), (), f"{why}.")
+    return Pick(criterion, None, math.nan, _NOWHERE, (), f"{why}.")

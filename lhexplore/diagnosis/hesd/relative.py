@@ -5,19 +5,22 @@ That a rising K_H lets one expect a lower accuracy is lhexplore's reading, and s
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ...errors import ComparisonError, SettingError
+from numpy import ndarray
+
+from ...errors import ComparisonError, SettingError, whole_number
 from ...spectrum import WHOLE, Spectrum
 from ..alike import require_alike
-from ..arguments import a_number, a_spectrum
+from ..arguments import a_spectrum, is_number
 from ..laid_out import as_html, as_text
 from ..number_texts import short
 from .hesd import Hesd, compare_kh, hesd
+from .shares import Interval, difference_between
 
 COLUMNS = ("what", "on A", "on B", "B − A", "interval of B − A")
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +103,11 @@ def relative(
         a: the spectrum on data A.
         b: the spectrum of the same weights on data B, computed in the same way.
         accuracy: on A and on B, between 0 and 1.
-        examples: how many they were counted on; gives their difference an interval.
+        examples: how many they were counted on; gives their difference an interval (Newcombe's, 95 %).
 
     Raises:
-        SettingError: for what is no spectrum, or an accuracy that is no share.
+        SettingError: for what is no spectrum, accuracies that are not two shares, or examples that are not two
+            counts.
         ComparisonError: if the two differ in anything but the data, or one of them is not mainly positive for certain.
     """
     for name, value in (("a", a), ("b", b)):
@@ -131,18 +135,22 @@ def _readable(which: str, found: Hesd) -> Hesd:
     return found
 
 
-def _accuracy(values: tuple[float, float] | None, examples: tuple[int, int] | None) -> Change | None:
+def _accuracy(values: Any, examples: Any) -> Change | None:
     if values is None:
         return None
-    for value in values:
-        a_number(value, "accuracy")
-        if not 0 <= value <= 1:
-            raise SettingError(f"accuracy must be two shares between 0 and 1, got {values!r}.")
+    if not (_is_pair(values) and all(is_number(value) and 0 <= value <= 1 for value in values)):
+        raise SettingError(f"accuracy must be two shares between 0 and 1, on A and on B; got {values!r:.60}.")
     a, b = (float(value) for value in values)
     if examples is None:
         return Change("accuracy", a, b, (math.nan, math.nan))
-    reach = 2 * math.sqrt(sum(v * (1 - v) / n for v, n in zip((a, b), examples, strict=True)))
-    return Change("accuracy", a, b, (b - a - reach, b - a + reach))
+    if not _is_pair(examples):
+        raise SettingError(f"examples must be two counts, on A and on B; got {examples!r:.60}.")
+    m, n = (whole_number("examples", count) for count in examples)
+    return Change("accuracy", a, b, difference_between(a, b, (m, n)))
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, Sequence | ndarray) and not isinstance(value, str) and len(value) == 2
 
 
 def _apart(a: Interval, b: Interval) -> Interval:

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from scipy.stats import binomtest
 
 from lhexplore.diagnosis.hesd.picker import pick_snapshots
 from lhexplore.errors import ComparisonError, SettingError
@@ -78,8 +79,16 @@ def test_accuracies_of_counted_examples_have_an_interval(exact):
     spectra = course(exact, [[-1, 4], [-1, 5], [-1, 6]])
     few = pick_snapshots(spectra, losses=rows, held_out_examples=100).picks[2]
     assert (few.snapshot, few.ties) == ("step-1", ("step-0",))
-    assert few.interval == pytest.approx((0.85 - 2 * math.sqrt(0.1275 / 100), 0.85 + 2 * math.sqrt(0.1275 / 100)))
+    known = binomtest(85, 100).proportion_ci(method="wilson")
+    assert few.interval == pytest.approx((known.low, known.high))
     assert pick_snapshots(spectra, losses=rows, held_out_examples=10_000).picks[2].ties == ()
+    uncounted = pick_snapshots(spectra, losses=rows).picks[2]
+    assert all(map(math.isnan, uncounted.interval))
+    assert uncounted.why.endswith("how sure that is, is not known.")
+    perfect = pick_snapshots(spectra, losses=[{"val_acc": 1.0}, {"val_acc": 0.75}, {}], held_out_examples=4)
+    assert perfect.picks[2].ties == ("step-1",)  # four of four is not certain
+    with pytest.raises(SettingError, match="between 0 and 1"):
+        pick_snapshots(spectra, losses=[{"val_acc": 80.0}, {}, {}], held_out_examples=100)
 
 
 def test_without_accuracy_the_smallest_loss_is_best(exact):

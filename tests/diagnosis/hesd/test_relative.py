@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from scipy.stats import binomtest
 
 from lhexplore.diagnosis.hesd.relative import relative
 from lhexplore.errors import ComparisonError, SettingError
@@ -13,8 +14,9 @@ def test_changes_and_what_they_say(exact):
     assert found.kh.difference == pytest.approx(0.1)  # √.36 − √.25
     assert found.ct.difference == pytest.approx(-0.11)
     assert found.accuracy.difference == pytest.approx(-0.1)
-    reach = 2 * math.sqrt((0.09 + 0.16) / 1000)
-    assert found.accuracy.interval == pytest.approx((-0.1 - reach, -0.1 + reach))
+    a, b = (binomtest(count, 1000).proportion_ci(method="wilson") for count in (900, 800))
+    down, up = math.hypot(0.8 - b.low, a.high - 0.9), math.hypot(b.high - 0.8, 0.9 - a.low)
+    assert found.accuracy.interval == pytest.approx((-0.1 - down, -0.1 + up))
     assert (found.kh.direction, found.accuracy.direction) == ("rises", "falls")
     assert "as expected" in found.reading
     for shown in (repr(found), found._repr_html_()):
