@@ -8,6 +8,7 @@ from ..diagnosis import metrics
 from ..diagnosis.alike import require_alike
 from ..diagnosis.hesd.generalisation import CAUTION, generalisation
 from ..spectrum import WHOLE
+from .on_frozen_data import on_frozen_data
 from .selection import Layers, blocks
 from .table import Table
 
@@ -74,9 +75,5 @@ def _row(
 
 def _losses(session: "Session", label: str) -> dict[str, float]:
     """Losses and accuracies of a snapshot: those on the frozen data come before what training recorded of a batch."""
-    if not session.closed:
-        session.evaluate(label)
-    found = session.losses(label)
-    for split, prefix in (("data", ""), ("held_out", "held_out_")):
-        found |= {prefix + name: value for name, value in session._evaluated.get((split, label), {}).items()}
-    return found
+    found = on_frozen_data(session, label)
+    return {**session.losses(label), **found}

@@ -1,6 +1,7 @@
 """The HESD methodology through a session: the context of a snapshot, step by step, snapshots and data side by side."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import nn
 
@@ -8,9 +9,10 @@ from ..diagnosis.hesd.causes import Context
 from ..diagnosis.hesd.methodology import Methodology, methodology
 from ..diagnosis.hesd.picker import HELD_OUT_ACCURACY, Picks, pick_snapshots
 from ..diagnosis.hesd.relative import Relative, relative
-from ..diagnosis.losses import TRAIN_ACCURACY, train_loss
+from ..diagnosis.losses import HELD_OUT, TRAIN_ACCURACY, train_loss
 from ..errors import SettingError
 from ..spectrum import Spectrum
+from .on_frozen_data import on_frozen_data
 
 if TYPE_CHECKING:
     from .session import Session
@@ -61,8 +63,7 @@ def methodology_of(
         raise SettingError("held_out=True needs a second loader: Session(…, held_out=loader).")
     spectrum = session.spectrum(layer, snapshot)
     label = spectrum.snapshot
-    if not session.closed:
-        session.evaluate(label)
+    evaluated = on_frozen_data(session, label)
     beside = session.cached(layer, label, split="held_out") if session.has_held_out else None
     if beside is None and held_out:
         beside = session.spectrum(layer, label, split="held_out")
@@ -72,7 +73,7 @@ def methodology_of(
         spectrum,
         held_out=beside,
         history=[found for found in known if found is not None],
-        losses=session.losses(label),
+        losses={**session.losses(label), **{name: evaluated[name] for name in _COUNTED if name in evaluated}},
         past_losses=[session.losses(name) for name in earlier],
         context=context_of(session, label),
         thresholds=session.thresholds,
@@ -82,22 +83,23 @@ def methodology_of(
 def picks_of(session: "Session", layer: str | None = None) -> Picks:
     """Set the snapshots side by side that C_t, λmax and held-out data would choose; computes missing spectra.
 
-    Costs a spectrum per usable snapshot that is not cached, and a forward pass per split and snapshot.
+    Costs a spectrum per usable snapshot that is not cached, and a forward pass per split and snapshot. The measure on
+    held-out data is that on the session's own, where it was evaluated at all of them; else what was recorded in
+    training serves, of which nobody knows how sure it is.
 
     Raises:
         ComparisonError: if the spectra of two snapshots were found by different methods.
     """
     course = [session.spectrum(layer, row.label) for row in session.snapshots if row.status == "ok"]
-    if not session.closed:
-        for spectrum in course:
-            session.evaluate(spectrum.snapshot)
-    examples = session._data["held_out"].examples if session.has_held_out else None
-    losses = [session.losses(spectrum.snapshot) for spectrum in course]
+    losses, examples = _held_out(session, [spectrum.snapshot for spectrum in course])
     return pick_snapshots(course, losses=losses, held_out_examples=examples, thresholds=session.thresholds)
 
 
 def relative_of(session: "Session", layer: str | None = None, snapshot: int | str = -1) -> Relative:
     """Compare the criteria on the session's data (A) with those on its held-out data (B); computes what is missing.
+
+    The accuracies are those on the frozen data; where these have none, what was recorded in training stands there
+    without an interval.
 
     Raises:
         SettingError: the session has no held-out data.
@@ -106,15 +108,38 @@ def relative_of(session: "Session", layer: str | None = None, snapshot: int | st
     if not session.has_held_out:
         raise SettingError("Comparing two data sets needs a second loader: Session(…, held_out=loader).")
     pair: list[Spectrum] = [session.spectrum(layer, snapshot, split=split) for split in ("data", "held_out")]
-    losses = session.losses(snapshot) if session.closed else session.evaluate(snapshot)
-    sides = [next((losses[name] for name in names if name in losses), None) for names in _SIDES]
-    a, b = sides
-    accuracy = None if a is None or b is None else (a, b)
-    counts = (session._data["data"].examples, session._data["held_out"].examples)
-    return relative(*pair, accuracy=accuracy, examples=counts)
+    accuracies = _accuracies(session, pair[0].snapshot)
+    return relative(*pair, accuracy=accuracies.values, examples=accuracies.examples)
+
+
+class _Accuracies(NamedTuple):
+    """On both splits, and on how many examples they were counted: None where that, or one of them, is not known."""
+
+    values: tuple[float, float] | None
+    examples: tuple[int, int] | None
+
+
+def _accuracies(session: "Session", label: str) -> _Accuracies:
+    """Those on the frozen data; else those recorded in training, of examples that nobody counted."""
+    for losses, counted in ((on_frozen_data(session, label), True), (session.snapshots[label].metrics, False)):
+        a, b = (next((float(losses[name]) for name in names if name in losses), None) for names in _SIDES)
+        if a is not None and b is not None:
+            counts = (session._data["data"].examples, session._data["held_out"].examples)
+            return _Accuracies((a, b), counts if counted else None)
+    return _Accuracies(None, None)
+
+
+def _held_out(session: "Session", labels: Sequence[str]) -> tuple[list[dict[str, float]], int | None]:
+    """Measures on held-out data of one source for all snapshots, and on how many examples they were counted."""
+    evaluated = [on_frozen_data(session, label) for label in labels]
+    if all(any(name in row for name in (*HELD_OUT_ACCURACY, *HELD_OUT)) for row in evaluated):
+        return evaluated, session._data["held_out"].examples
+    recorded = [session.snapshots[label].metrics for label in labels]
+    return [{name: float(value) for name, value in row.items()} for row in recorded], None
 
 
 _SIDES = (TRAIN_ACCURACY, HELD_OUT_ACCURACY)
+_COUNTED = ("accuracy", "held_out_accuracy")  # on the examples that the spectrum is of, unlike those of a batch
 
 
 def _before(session: "Session", label: str) -> list[str]:

@@ -139,3 +139,54 @@ def test_nothing_of_the_model_changes(session, model):
     before = {name: t.clone() for name, t in model.state_dict().items()}
     methodology_of(session)
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+
+
+@pytest.fixture
+def batchwise(model, loader, snapshots, tmp_path):
+    """A session whose snapshots carry accuracies that training recorded of small batches: all of them perfect."""
+    recorded = {"accuracy": 1.0, "held_out_accuracy": 1.0, "loss": 0.01, "held_out_loss": 0.01}
+    saved = {label: {"model": state, **recorded} for label, state in snapshots.items()}
+    with lh.Session(
+        model, loader, nn.CrossEntropyLoss(), snapshots=saved, held_out=loader[:1], cache=tmp_path / "cache"
+    ) as made:
+        assert made.snapshots[0].metrics == recorded
+        yield made
+
+
+def test_two_data_sets_have_the_accuracies_that_their_examples_have(batchwise):
+    found = relative_of(batchwise)
+    measured = [batchwise._evaluated[split, "step-40"]["accuracy"] for split in ("data", "held_out")]
+    assert [found.accuracy.before, found.accuracy.after] == measured
+    low, high = found.accuracy.interval
+    assert low < found.accuracy.difference < high
+
+
+def test_what_a_batch_had_comes_without_an_interval(batchwise):
+    for split in ("data", "held_out"):
+        batchwise.spectrum(None, split=split)
+    batchwise.close()
+    found = relative_of(batchwise)
+    assert (found.accuracy.before, found.accuracy.after) == (1.0, 1.0)
+    assert all(map(math.isnan, found.accuracy.interval))
+    assert found.accuracy.direction == "undecided"
+
+
+def test_snapshots_are_picked_by_what_the_frozen_data_say(batchwise):
+    picks = picks_of(batchwise, "0")
+    for c in picks.candidates:
+        assert c.held_out == batchwise._evaluated["held_out", c.snapshot]["accuracy"]
+        assert c.held_out_interval[0] < c.held_out < c.held_out_interval[1]
+    batchwise._evaluated.clear()
+    batchwise.close()
+    recorded = picks_of(batchwise, "0")
+    assert [c.held_out for c in recorded.candidates] == [1.0] * 3
+    assert all(math.isnan(end) for c in recorded.candidates for end in c.held_out_interval)
+    assert "how sure that is, is not known" in recorded.picks[2].why
+
+
+def test_a_perfect_batch_does_not_make_a_network_trained(model, loader, negative):
+    saved = {"model": negative, "accuracy": 1.0}
+    with lh.Session(model, loader, nn.CrossEntropyLoss(), snapshots={"last": saved}, cache=False) as session:
+        (untrained,) = (cause for cause in methodology_of(session).causes if cause.name == "an untrained network")
+        assert untrained.verdict == "likely"
+        assert "the accuracy is 1," not in untrained.why
