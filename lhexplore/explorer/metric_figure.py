@@ -1,0 +1,182 @@
+"""Draws a metric of some layers over training, with a band for what it may be off, on which a click jumps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from bokeh.models import ColumnDataSource
+from bokeh.plotting import figure
+from jaxtyping import Float
+from numpy import ndarray
+
+from ..diagnosis import Finding
+from ..diagnosis.number_texts import short
+from ..figures.shapes import COVER
+from .base_figure import add_frame_title, blank_figure, empty_source, label_axis, packed
+from .escape import plain
+from .frames import Key, Plot, Shape
+from .heat_figure import Metric, metric_name
+from .located import hover_words, mark_keys
+from .marks import draw_marks
+from .number_axis import NumberAxis, number_axis
+from .ribbons import ribbon
+from .strips import draw_strips
+from .theme import themed
+
+
+class Stroke(NamedTuple):
+    """How one of several curves is drawn: colour, dash and mark each tell it from the others."""
+
+    role: str
+    dash: Any
+    marker: Any  # as Bokeh calls it
+    mark: Shape  # the same in a legend
+
+
+STROKES = (
+    Stroke("train", "solid", "circle", "circle"),
+    Stroke("held_out", [7, 3], "square", "square"),
+    Stroke("third", [2, 2], "diamond", "diamond"),
+    Stroke("fourth", [8, 3, 2, 3], "triangle", "triangle"),
+    Stroke("marker", [12, 4], "inverted_triangle", "point"),
+    Stroke("sixth", [4, 2, 1, 2, 1, 2], "cross", "cross"),
+)
+ROW = 0.14  # share of the axis for a row of marks above the curves
+NEGLIGIBLE = 1e-6  # of a value: errors below are round-off, and not said
+
+
+def metric_plot(
+    values: Float[ndarray, "layers snapshots"],
+    errors: Float[ndarray, "layers snapshots"],
+    layer_names: Sequence[str],
+    labels: Sequence[str],
+    *,
+    metric: Metric,
+    layer: int = -1,
+    findings: Sequence[Sequence[Finding]] | None = None,
+    names: Mapping[str | None, str] | None = None,
+    more: int = 0,
+    ticks: Mapping[float, str] | None = None,
+    time_label: str = "snapshot",
+    prefix: str = "",
+    height: int = 260,
+) -> Plot:
+    """Draw a metric over the snapshots, a curve per layer, with bands of ± 2 standard errors.
+
+    A click gives the number of a strip of the source ``metric-cells``, which is that of the snapshot.
+
+    Args:
+        values: one row per layer, at most six; NaN where nothing is known.
+        errors: their standard errors; NaN where they are not known.
+        layer_names: what the layers are called.
+        labels: what the snapshots are called.
+        metric: its name, unit, and whether it spans decades.
+        layer: row of the layer on show, which is set off; -1 if there is none.
+        findings: what is marked at every snapshot.
+        names: of the blocks they are about, as shown.
+        more: how many layers are left out.
+        ticks: labels of snapshots by number (see ``snapshot_ticks``); all labels if left out.
+        time_label: what these labels are.
+        prefix: makes the names of sources unique where several figures share a page.
+        height: in pixels.
+    """
+    layers, count = values.shape
+    found = [()] * count if findings is None else findings
+    spread = COVER * np.where(errors > 0, errors, np.nan)
+    axis = number_axis(_reach(values, spread), log=metric.log)
+    high = axis.above(ROW) if any(found) else axis.high
+    plot = blank_figure(
+        prefix=prefix, height=height, x=(-0.5, max(count - 0.5, 0.5)), y=(axis.low, high), y_type=axis.y_type, tools=""
+    )
+    heading = f"{metric_name(metric)} [{plain(metric.unit)}]" if metric.unit else metric_name(metric)
+    marks = {float(k): plain(label, longest=12) for k, label in enumerate(labels)} if ticks is None else ticks
+    label_axis(plot.xaxis[0], f"{prefix}metric-x-axis", time_label, marks)
+    label_axis(plot.yaxis[0], f"{prefix}metric-y-axis", "", axis.ticks)
+    add_frame_title(plot, f"{prefix}metric-title")
+    told = [[value_words(values[i, k], spread[i, k], metric.unit) for k in range(count)] for i in range(layers)]
+    draw_strips(
+        plot, np.isnan(values).all(axis=0),
+        {
+            "label": [plain(label) for label in labels],
+            **{f"layer{i}": [f"{plain(layer_names[i])}: {text}" for text in told[i]] for i in range(layers)},
+        },
+        name=f"{prefix}metric-cells", along="x",
+    )  # fmt: skip
+    _draw_curves(plot, values, spread, axis, prefix)
+    at = axis.position(values[layer]) if 0 <= layer < layers else np.full(count, np.nan)
+    shown = ColumnDataSource({"x": np.arange(count), "y": at}, name=f"{prefix}metric-shown")
+    themed(plot.line("x", "y", source=shown, line_width=9, line_alpha=0.18).glyph, line_color="marker")
+    rule = plot.vspan("x", source=empty_source(f"{prefix}metric-now", x=1), line_width=2)
+    themed(rule.glyph, line_color="marker")
+    places = [(k, axis.between(axis.high, high), each) for k, each in enumerate(found)]
+    levels = draw_marks(plot, places, name=f"{prefix}metric-marks", role="finding", names=names or {})
+    if not np.isfinite(values).any():
+        _say(plot, "nothing is known of it yet", (count - 1) / 2, axis.between(axis.low, high))
+    return Plot(
+        root=plot,
+        frames=packed({f"{prefix}metric-now__x": np.arange(count, dtype=float).reshape(-1, 1)}),
+        titles=(heading,) * count,
+        sentences=tuple(
+            _sentence(metric_name(metric), plain(label), layer_names, [row[k] for row in told], more)
+            + (f" Marked: {hover_words(found[k], names)}." if found[k] else "")
+            for k, label in enumerate(labels)
+        ),
+        title=f"{prefix}metric-title",
+        legend=(*_legend(layer_names, layer, bool(np.isfinite(spread).any())), *mark_keys(levels, "finding")),
+    )
+
+
+def value_words(value: float, spread: float, unit: str) -> str:
+    """A value with its unit, and what it may be off by where that is more than round-off."""
+    if np.isnan(value):
+        return "not known"
+    off = f" ± {short(spread, digits=2)}" if spread > NEGLIGIBLE * abs(value) else ""
+    return f"{short(value)}{off} {plain(unit)}".strip()
+
+
+def _reach(values: Float[ndarray, "layers snapshots"], spread: Float[ndarray, "layers snapshots"]) -> ndarray:
+    """All that should be seen: the values, and their bands as far as these are not much wider than they are high."""
+    finite = np.abs(values[np.isfinite(values)])
+    most = float(finite.max()) if finite.size else 0.0
+    ups = values + np.minimum(np.nan_to_num(spread), most)
+    downs = values - np.minimum(np.nan_to_num(spread), most)
+    return np.concatenate([values, ups, np.where((downs > 0) | (values < 0), downs, values)])
+
+
+def _draw_curves(plot: figure, values: ndarray, spread: ndarray, axis: NumberAxis, prefix: str) -> None:
+    """Bands at the back, curves in front of all of them."""
+    places = axis.position(values)
+    for i, stroke in enumerate(STROKES[: len(values)]):
+        sure = np.where(np.isfinite(values[i]), spread[i], np.nan)
+        x, y = ribbon(axis.position(values[i] - sure), axis.position(values[i] + sure))
+        source = ColumnDataSource({"x": x, "y": y}, name=f"{prefix}metric-band{i}")
+        themed(plot.patch("x", "y", source=source, fill_alpha=0.2, line_alpha=0.0).glyph, fill_color=stroke.role)
+    for i, stroke in enumerate(STROKES[: len(values)]):
+        source = ColumnDataSource({"x": np.arange(values.shape[1]), "y": places[i]}, name=f"{prefix}metric-curve{i}")
+        line = plot.line("x", "y", source=source, line_width=2, line_dash=stroke.dash)
+        dots = plot.scatter("x", "y", source=source, size=7, marker=stroke.marker, line_width=1.5)
+        themed(line.glyph, line_color=stroke.role)
+        themed(dots.glyph, line_color=stroke.role, fill_color=stroke.role)
+
+
+def _say(plot: figure, words: str, x: float, y: float) -> None:
+    text = plot.text([x], [y], text=[words])
+    text.glyph.update(text_align="center", text_baseline="middle", text_font_size="14px")
+    themed(text.glyph, text_color="text")
+
+
+def _legend(names: Sequence[str], layer: int, unsure: bool) -> tuple[Key, ...]:
+    keys = [
+        Key(
+            plain(name, longest=32) + (" (on show)" if i == layer else ""),
+            (("line" if stroke.dash == "solid" else "dash", stroke.role), (stroke.mark, stroke.role)),
+        )
+        for i, (name, stroke) in enumerate(zip(names, STROKES, strict=False))
+    ]
+    return (*keys, *([Key("± 2 standard errors", (("shade", "marker"),))] if unsure else []))
+
+
+def _sentence(metric: str, label: str, names: Sequence[str], told: Sequence[str], more: int) -> str:
+    parts = [f"{plain(name)} {text}" for name, text in zip(names, told, strict=True)]
+    left = f" {more} more layers are not drawn." if more > 0 else ""
+    return f"{metric} at {label}: {'; '.join(parts)}.{left}"
