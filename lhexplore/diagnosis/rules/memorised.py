@@ -51,11 +51,15 @@ def fitted(grid: Grid) -> Bool[ndarray, " snapshots"] | None:
 
 
 def held_out_rise(grid: Grid) -> Row:
-    """Held-out loss over that of the first snapshot where it is known; NaN where there is none before."""
+    """Held-out loss over that of the first snapshot; NaN where one of the two is not known.
+
+    A later one does not stand for the first: the lowest of a run that overfits would make memorising of it.
+    """
     held_out = grid.recorded(HELD_OUT)
-    known = np.flatnonzero(held_out > 0)
+    first, later = held_out[0], held_out[1:]
     rise = np.full(len(held_out), np.nan)
-    rise[known[1:]] = held_out[known[1:]] / held_out[known[:1]]
+    if 0 < first < np.inf:
+        rise[1:] = np.where(later > 0, later / first, np.nan)
     return rise
 
 

@@ -33,6 +33,9 @@ def bottleneck(grid: Grid) -> Iterator[Sign | Silence]:
     if chain.length < window:
         yield Silence("D3", "few snapshots", {"window": window, "length": chain.length})
         return
+    if not np.isfinite(steep[0]):
+        yield Silence("D3", "no start")
+        return
     recent = chain.recent(row(grid, loss), window)[:, -1]
     flat = (recent.max(axis=0) - recent.min(axis=0)) / recent.mean(axis=0)  # NaN where one is not known
     grown = steep / steep[np.flatnonzero(judged)[0]]

@@ -45,6 +45,11 @@ class RunDiagnosis:
     _signs: tuple[Sign, ...] = field(repr=False)
 
     @property
+    def course(self) -> Course:
+        """What was judged."""
+        return self._grid.course
+
+    @property
     def of_run(self) -> tuple[Finding, ...]:
         """Findings about the whole network or the run, not about a single layer."""
         return tuple(found for found in self.findings if found.layer is None)
@@ -85,7 +90,10 @@ class RunDiagnosis:
         counts = ", ".join(_count(levels.count(level), _LEVEL_WORDS[level]) for level in LEVELS)
         blocks = _count(sum(name is not None for name in self.layers), "layer")
         title = f"RunDiagnosis of {blocks} × {_count(len(self.snapshots), 'snapshot')}: {counts}"
-        rows = [(f.level, f.rule, f.layer or "–", f.snapshot, f"{f.title}. {f.text}") for f in self.findings[:_LINES]]
+        shown = self.findings[:_LINES]
+        rows: list[tuple[str, ...]] = [
+            (f.level, f.rule, f.layer or "–", f.snapshot, f"{f.title}. {f.text}") for f in shown
+        ]
         notes = [f"Not judged, {rule}: {why}" for rule, why in self.silent.items()]
         if len(self.findings) > _LINES:
             notes.insert(0, f"… and {len(self.findings) - _LINES} more in .findings")

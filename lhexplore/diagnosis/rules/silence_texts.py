@@ -8,6 +8,10 @@ SILENCES = {
         "Compute more snapshots."
     ),
     "one snapshot": Phrase("It compares with earlier snapshots, and only one is known. Compute more snapshots."),
+    "no start": Phrase(
+        "It compares with the first snapshot, and the training loss or the spectra of all layers are not known there. "
+        "Compute and evaluate the first snapshot, too."
+    ),
     "few layers": Phrase(
         "It compares layers with one another and needs {others} others at the same snapshot. Compute more layers."
     ),

@@ -130,6 +130,14 @@ def test_a_held_out_loss_worse_than_at_the_start(course):
     assert not of(run(above(2.0 * T.worse), (1.0, 1.0, 1.0, 1.0, below(T.kept))), "D2")
 
 
+@pytest.mark.parametrize("first", [None, math.nan, math.inf, 0.0])
+def test_a_later_held_out_loss_does_not_stand_for_the_first(course, first):
+    recorded = {"loss": FALL, "accuracy": (0.1, 0.3, 0.5, 0.9, 1.0), "val_loss": (first, 1.0, 1.0, 2.0, 9.0)}
+    run = diagnose_run(course({"fc1": [[1.0]] * 5}, recorded=recorded))
+    assert not of(run, "D2")
+    assert "held-out loss from the first snapshot on" in run.silent["D2"]
+
+
 def test_memorisation_by_alarm(course):
     known = {"recorded": {"accuracy": [0.5, 1.0, 1.0]}, "steps": {"0": 0, "1": 10, "2": 20}}
     rows = {"fc1": [[1.0], [1.1], [1.2]], "fc2": [[1.0], [1.1], [1.2]]}
@@ -207,6 +215,15 @@ def test_a_linear_model_has_no_width(course):
 def test_bottleneck_says_what_it_lacks(course):
     assert "Gradient norms" in stuck(course, gradients=False).silent["D3"]
     assert "training loss" in diagnose_run(course({"fc1": [[1.0]]})).silent["D3"]
+
+
+@pytest.mark.parametrize("lacking", ["loss", "spectrum"])
+def test_a_bottleneck_is_judged_from_the_first_snapshot_on(course, lacking):
+    loss = (None if lacking == "loss" else 2.0, 1.5, 1.0, 1.0, 1.0)
+    rows = {"fc1": [None if lacking == "spectrum" else [1.0], [1.0], [9.0], [9.1], [9.2]]}
+    run = diagnose_run(course(rows, recorded={"loss": loss}, gradients={"fc1": [1e-6] * 5}))
+    assert not of(run, "D3")
+    assert "first snapshot" in run.silent["D3"]
 
 
 # --- D4 ---
