@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from . import demo as demo
     from . import figures as figures
     from .explorer import Explorer as Explorer
+    from .explorer import explore as explore
     from .explorer import views as views
 
 __version__ = "0.1.0"
@@ -67,6 +68,7 @@ __all__ = [
     "diagnose",
     "diagnose_run",
     "explain",
+    "explore",
     "figures",
     "hesd",
     "metric_error",
@@ -80,8 +82,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load widgets, figures and the demo only when somebody asks for them."""
-    if name == "Explorer":
-        return import_module(".explorer", __name__).Explorer
+    if name in ("Explorer", "explore"):
+        return getattr(import_module(".explorer", __name__), name)
     if name == "views":
         return import_module(".explorer.views", __name__)
     if name in ("demo", "figures"):
