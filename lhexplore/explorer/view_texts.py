@@ -54,6 +54,28 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
                 "Click a cell to look at that layer at that snapshot.",
             ),
         ),
+        "Evolution": ViewText(
+            "Spectrum over training",
+            (
+                "The figure shows the spectrum of one layer at all snapshots: ridges are smoothed counts, the first "
+                "snapshot on top, all on one logarithmic height; quantiles are ribbons around the median, from the "
+                "smallest to the largest eigenvalue.",
+                "Hatched snapshots are not computed yet, and the one on show is set off and moves with the slider.",
+                "Click a snapshot to go there; choose the shape above the figure, and the scale of the eigenvalues "
+                "with the spectrum plot.",
+            ),
+        ),
+        "MetricPlot": ViewText(
+            "Metric over training",
+            (
+                "Every curve is a layer, with a colour, dashes and a mark of its own, and the layer on show is set off "
+                "by a shade.",
+                "A band says how far an estimate may be off (two standard errors to either side), and marks above the "
+                "curves say where a finding about one of these layers begins.",
+                "Click a snapshot to go there, and hover to read the values; narrow the layers, or name up to six "
+                "with chosen=[...], to compare others.",
+            ),
+        ),
         "HesdBadge": ViewText(
             "Diagnosis of the spectrum",
             (
