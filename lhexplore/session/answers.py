@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..curvature import Batches, Choice, Layer, choose
+from ..diagnosis.course import Cell
 from ..errors import LhexploreError, SnapshotError, TooLargeError, UnsupportedError
 from ..jobs import Progress
 from ..snapshots import Snapshot, Snapshots
@@ -44,6 +45,9 @@ class Answers:
         self._lane, self._layers, self._snapshots, self._store, self._seed = lane, layers, snapshots, store, seed
         self._forecast = Forecast(lane, layers, self.layer)
         self._choices: dict[Request, Choice] = {}
+        self._places: dict[Request, tuple[str, ...]] = {}
+        self._grids: dict[tuple[str, str], dict[Cell, Request]] = {}
+        self._relabelled: dict[Request, tuple[Spectrum, Spectrum]] = {}
 
     # ---- before anything runs
 
@@ -86,12 +90,29 @@ class Answers:
         """The answer to a request if it is there; never computes."""
         if self._snapshots[request.snapshot].status != "ok":
             return None
-        places = self.keys.places(request, self.choice(request))
+        places = self._places.get(request)
+        if places is None:
+            places = self._places[request] = self.keys.places(request, self.choice(request))
         found = next((known for place in places if (known := self._store.get(place)) is not None), None)
         asked = (request.layer, request.snapshot, request.split)
         if found is None or (found.layer, found.snapshot, found.split) == asked:
             return found
-        return replace(found, layer=request.layer, snapshot=request.snapshot, split=request.split)
+        before = self._relabelled.get(request)
+        if before is None or before[0] is not found:  # one object each time: what is known of it is kept with it
+            named = replace(found, layer=request.layer, snapshot=request.snapshot, split=request.split)
+            before = self._relabelled[request] = (found, named)
+        return before[1]
+
+    def everywhere(self, *, split: str, curvature: str) -> Mapping[Cell, Request]:
+        """The request of every layer and of the whole network at every snapshot, with the usual settings."""
+        if (split, curvature) not in self._grids:
+            names = [*(layer.name for layer in self._layers if layer.status == "ok"), None]
+            self._grids[split, curvature] = {
+                (name, row.label): Request(name, row.label, split=split, curvature=curvature)
+                for name in names
+                for row in self._snapshots
+            }
+        return self._grids[split, curvature]
 
     def seconds(self, request: Request) -> float:
         """Predicted seconds of a request, corrected by what ran; NaN before :meth:`calibrate`."""

@@ -34,6 +34,7 @@ class Keys:
         """``common`` is what all requests of a session share."""
         self._common, self._layer, self._snapshots, self._data = dict(common), layer, snapshots, data
         self._made: dict[tuple[Request, str], str] = {}
+        self._states: dict[tuple[Request, int, str | None], str] = {}
 
     def places(self, request: Request, choice: Choice) -> tuple[str, ...]:
         """Where the answer may lie, best first."""
@@ -49,17 +50,20 @@ class Keys:
 
     def state(self, request: Request, *, share_of: int) -> str:
         """Where the state of a layer lies; it depends on the first snapshot too, from which the parameters moved."""
-        snapshots = self._snapshots
-        return key(
-            {
-                **self._common,
-                "what": "layer state",
-                "algorithm": STATE_ALGORITHM,
-                "share_of": share_of,
-                "first": snapshots[0].digest if snapshots[0].status == "ok" else None,
-                **self._of_request(request),
-            }
-        )
+        oldest = self._snapshots[0]
+        first = oldest.digest if oldest.status == "ok" else None
+        if (request, share_of, first) not in self._states:
+            self._states[request, share_of, first] = key(
+                {
+                    **self._common,
+                    "what": "layer state",
+                    "algorithm": STATE_ALGORITHM,
+                    "share_of": share_of,
+                    "first": first,
+                    **self._of_request(request),
+                }
+            )
+        return self._states[request, share_of, first]
 
     def _of(self, request: Request, method: str) -> str:
         if (request, method) not in self._made:

@@ -64,13 +64,16 @@ def known_states(
 def _requests(session: "Session", snapshot: int | str, split: str) -> list[Request]:
     """One per layer with a spectrum of its own, and one for the whole network."""
     session._require_loss("States of layers")
+    first = session._request(None, snapshot, split=split)  # says what is wrong with snapshot or split
     names = [None, *(layer.name for layer in session.layers if layer.status == "ok")]
-    return [session._request(name, snapshot, split=split) for name in names]
+    grid = session._answers.everywhere(split=split, curvature=str(first.curvature))
+    return [grid[name, first.snapshot] for name in names]
 
 
 def _known(session: "Session", request: Request, share_of: int) -> LayerState | None:
     found = session._store.state(session._answers.keys.state(request, share_of=share_of))
-    if found is None:
-        return None
+    asked = (request.layer, request.snapshot, request.split)
+    if found is None or (found.layer, found.snapshot, found.split) == asked:
+        return found
     # The same weights may lie under another label.
     return replace(found, layer=request.layer, snapshot=request.snapshot, split=request.split)

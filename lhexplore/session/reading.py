@@ -1,16 +1,39 @@
 """What a session knows, read as one run: every spectrum beside its neighbours, held-out data, losses and states."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
-from ..diagnosis import Course, Diagnosis, RunDiagnosis, Thresholds, diagnose_cell, diagnose_run
+import numpy as np
+
+from ..diagnosis import Course, Diagnosis, RunDiagnosis, Thresholds, diagnose_run, metrics
+from ..diagnosis.course import Cell
+from ..diagnosis.rules.diagnose import diagnosis_in
+from ..errors import SettingError
 from ..layer_state import LayerState
 from ..spectrum import Spectrum
+from .layer_states import known_states
+from .loss_series import loss_series
 
 if TYPE_CHECKING:
     from .session import Session
 
 _LINKED = ("shares ", "tied to")  # in what a layer says of itself: its parameters are another layer's, too
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A course and what was said of it; good as long as the ``stamp`` of all that it was gathered from stays."""
+
+    stamp: object
+    course: Course
+    runs: dict[Thresholds, RunDiagnosis] = field(default_factory=dict)
+    cells: dict[tuple[Thresholds, Cell], Diagnosis] = field(default_factory=dict)
+
+
+# By split and curvature. Steps are single operations on dictionaries: at worst two threads gather the same course.
+_KNOWN: "WeakKeyDictionary[Session, dict[tuple[str, str], _Read]]" = WeakKeyDictionary()
 
 
 def course_of(
@@ -27,12 +50,21 @@ def course_of(
         split: "data" or "held_out": which spectra to judge.
         curvature: None for the session's own.
         reference: a healthy run to compare with.
+
+    Raises:
+        SettingError: the reference is neither a session nor a course.
     """
-    names = [layer.name for layer in session.layers if layer.status == "ok"]
-    cells = [(name, row.label) for name in (*names, None) for row in session.snapshots]
-    if reference is not None and not isinstance(reference, Course):
+    course = _read(session, split, curvature).course
+    if reference is None:
+        return course
+    if not isinstance(reference, Course):
+        if not isinstance(reference, type(session)):
+            raise SettingError(
+                f"reference must be one session, or its course(); got {reference!r:.60} ({type(reference).__name__}). "
+                "Open the healthy run with lhexplore.Session(…) and pass that."
+            )
         reference = course_of(reference, split=split, curvature=curvature)
-    return _course(session, cells, cells, split=split, curvature=curvature, reference=reference)
+    return replace(course, reference=reference)
 
 
 def findings(
@@ -44,64 +76,91 @@ def findings(
     alarms: Mapping[str, int] | None = None,
 ) -> RunDiagnosis:
     """Judge the whole run by what is cached; see :func:`lhexplore.diagnosis.diagnose_run`."""
+    if reference is None and alarms is None:
+        return _run(_read(session, split, None), thresholds)
     return diagnose_run(course_of(session, split=split, reference=reference), thresholds, alarms=alarms)
 
 
 def read(session: "Session", spectrum: Spectrum) -> Diagnosis:
-    """Diagnose ``spectrum`` with what is cached around it up to its snapshot; computes nothing."""
-    labels = [row.label for row in session.snapshots]
-    labels = labels[: labels.index(spectrum.snapshot) + 1]
-    own = [(spectrum.layer, label) for label in labels]
-    others = [] if spectrum.layer is None else [row.name for row in session.layers if row.status == "ok"]
-    near = labels[-session.thresholds.window :]  # no rule compares layers farther back
-    beside = [(name, label) for name in others if name != spectrum.layer for label in near]
-    course = _course(
-        session,
-        [*own, *beside],
-        [(spectrum.layer, spectrum.snapshot)],
-        split=spectrum.split,
-        curvature=spectrum.curvature,
-        given=spectrum,
-    )
-    return diagnose_cell(course, spectrum.layer, spectrum.snapshot, session.thresholds)
+    """Diagnose ``spectrum`` as a part of its run, by what is cached; computes nothing.
+
+    The run is judged once for all cells: again only after something was computed, evaluated or set.
+    """
+    known, cell = _read(session, spectrum.split, spectrum.curvature), (spectrum.layer, spectrum.snapshot)
+    cached = known.course.spectra.get(cell)
+    if cached is None or not _same(cached, spectrum):  # it stands where the cache may have another one
+        course = replace(known.course, spectra={**known.course.spectra, cell: spectrum})
+        return diagnosis_in(diagnose_run(course, session.thresholds), *cell)
+    found = known.cells.get((session.thresholds, cell))
+    if found is None:
+        found = known.cells[session.thresholds, cell] = diagnosis_in(_run(known, session.thresholds), *cell)
+    return replace(found, metrics=metrics(cached))  # one's own may have been registered since
 
 
-def _course(
-    session: "Session",
-    cells: Iterable[tuple[str | None, str]],
-    held_out: Iterable[tuple[str | None, str]],
-    *,
-    split: str,
-    curvature: str | None,
-    reference: Course | None = None,
-    given: Spectrum | None = None,
-) -> Course:
-    """A course of these cells; ``given`` stands where the cache may have another spectrum."""
+def _run(known: _Read, thresholds: Thresholds) -> RunDiagnosis:
+    if thresholds not in known.runs:
+        known.runs[thresholds] = diagnose_run(known.course, thresholds)
+    return known.runs[thresholds]
 
-    def cached(wanted: Iterable[tuple[str | None, str]], split: str) -> dict[tuple[str | None, str], Spectrum]:
-        found = ((cell, session.cached(*cell, split=split, curvature=curvature)) for cell in wanted)
-        return {cell: spectrum for cell, spectrum in found if spectrum is not None}
 
-    spectra = cached(cells, split)
-    if given is not None:
-        spectra[given.layer, given.snapshot] = given
+def _read(session: "Session", split: str, curvature: str | None) -> _Read:
+    """The course as it is now: gathered anew only where something may have changed."""
+    courses = _KNOWN.setdefault(session, {})
+    wanted = (split, curvature or session._curvature)
+    stamp = _stamp(session)  # first: what changes meanwhile is then seen the next time
+    known = courses.get(wanted)
+    if known is None or known.stamp != stamp:
+        course = _gathered(session, *wanted)
+        if known is not None and _unchanged(known.course, course):  # another run's results may share the folder
+            known = replace(known, stamp=stamp)
+        else:
+            known = _Read(stamp, course)
+        courses[wanted] = known
+    return known
+
+
+def _unchanged(before: Course, now: Course) -> bool:
+    return all(getattr(before, item.name) == getattr(now, item.name) for item in fields(Course))
+
+
+def _stamp(session: "Session") -> object:
+    """Changes with everything that a course is gathered from."""
+    rows = [(row.status, row.step, *row.metrics.items()) for row in session.snapshots]
+    return session._store.stamp, len(session._evaluated), rows
+
+
+def _gathered(session: "Session", split: str, curvature: str) -> Course:
+    session._request(None, 0, split=split, curvature=curvature)  # says what is wrong with split or curvature
     labels = tuple(row.label for row in session.snapshots)
+    spectra = _cached(session, split, curvature)
     return Course(
         snapshots=labels,
         spectra=spectra,
-        held_out=cached(held_out, "held_out") if session.has_held_out and split == "data" else {},
-        losses={label: session.losses(label) for label in labels},
+        held_out=_cached(session, "held_out", curvature) if session.has_held_out and split == "data" else {},
+        losses=loss_series(session),
         states=_states(session, spectra, split),
         steps={row.label: row.step for row in session.snapshots if row.step is not None},
         remarks={row.name: row.reason for row in session.layers if any(word in row.reason for word in _LINKED)},
-        reference=reference,
     )
 
 
-def _states(
-    session: "Session", cells: Iterable[tuple[str | None, str]], split: str
-) -> dict[tuple[str | None, str], LayerState]:
+def _cached(session: "Session", split: str, curvature: str) -> dict[Cell, Spectrum]:
+    wanted = session._answers.everywhere(split=split, curvature=curvature).items()
+    found = ((cell, session.known(request)) for cell, request in wanted)
+    return {cell: spectrum for cell, spectrum in found if spectrum is not None}
+
+
+def _states(session: "Session", cells: Iterable[Cell], split: str) -> dict[Cell, LayerState]:
     """Gradients and parameters of layers, as far as they are known."""
     wanted = set(cells)
-    found = ((label, session.cached_states(label, split=split)) for label in dict.fromkeys(label for _, label in cells))
+    found = ((label, known_states(session, label, split=split)) for label in dict.fromkeys(label for _, label in cells))
     return {(name, label): one for label, known in found for name, one in known.items() if (name, label) in wanted}
+
+
+def _same(a: Spectrum, b: Spectrum) -> bool:
+    """Whether two spectra are one, perhaps read twice."""
+    return a is b or (
+        (a.method, a.steps, a.probes, a.zero_band, a.complete) == (b.method, b.steps, b.probes, b.zero_band, b.complete)
+        and np.array_equal(a.nodes, b.nodes)
+        and np.array_equal(a.weights, b.weights)
+    )

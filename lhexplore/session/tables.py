@@ -11,6 +11,7 @@ from ..errors import ComparisonError
 from ..layer_state import LayerState
 from ..spectrum import WHOLE, Spectrum
 from .layer_states import known_states
+from .reading import read
 from .request import Request
 from .table import Table
 
@@ -89,12 +90,11 @@ def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], 
                 yield {**row, "status": status, "reason": reason}
             elif (name, snapshot.label) in failures:
                 yield {**row, "status": "failed", "reason": failures[name, snapshot.label]}
-            elif (found := session.known_diagnosis(name, snapshot.label)) is None:
+            elif (spectrum := session.cached(name, snapshot.label)) is None:
                 known = state_metrics(states[name]) if name in states else {}
                 yield {**row, "status": "not computed", **known, "reason": ""}
             else:
-                spectrum = session.cached(name, snapshot.label)
-                assert spectrum is not None  # noqa: S101  known_diagnosis was made from it
+                found = read(session, spectrum)
                 yield {
                     **row,
                     "status": "ok",

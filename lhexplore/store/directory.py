@@ -67,9 +67,18 @@ class DirectoryStore:
         self._memory = MemoryStore(max_bytes=memory_bytes)
         self._max_bytes = max_bytes
         self._disk_bytes: int | None = None  # counted at the first write
+        self._puts = 0
         self._foreign: set[str] = set()  # keys whose files another version wrote: left alone
         self._lock = threading.Lock()
         self._prepare(shared)
+
+    @property
+    def stamp(self) -> tuple[int, ...]:
+        try:
+            changed = self.path.stat().st_mtime_ns  # moves when another process puts a file there
+        except OSError:
+            changed = -1
+        return self._puts, changed
 
     def get(self, key: str) -> Spectrum | None:
         found = self._find(key)
@@ -114,6 +123,8 @@ class DirectoryStore:
             if known is not None and is_complete(known):
                 return
         self._memory.put(key, value)
+        with self._lock:
+            self._puts += 1
         if key in self._foreign:
             return
         data = codec.encode(key, value)

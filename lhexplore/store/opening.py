@@ -32,7 +32,7 @@ def open_store(cache: bool | str | Path | Store = True) -> Store:
         if not str(cache).strip():
             raise SettingError("cache must name a folder, or be True or False, got an empty text.")
         return DirectoryStore(cache)
-    if all(hasattr(cache, name) for name in ("get", "state", "put", "notices")):
+    if all(hasattr(cache, name) for name in ("get", "state", "put", "notices", "stamp")):
         return cache
     raise SettingError(f"cache must be True, False, a path or a store, got {cache!r}.")
 

@@ -18,6 +18,10 @@ class Store(Protocol):
     def notices(self) -> list[str]:
         """What the person should be told, each once."""
 
+    @property
+    def stamp(self) -> tuple[int, ...]:
+        """Stays equal as long as nothing was put there: what was read from the store before holds still."""
+
     def get(self, key: str) -> Spectrum | None:
         """The spectrum under this key, or None if there is none that can be read."""
 
@@ -34,6 +38,10 @@ class NoStore:
 
     def __init__(self) -> None:
         self.notices: list[str] = []
+
+    @property
+    def stamp(self) -> tuple[int, ...]:
+        return ()
 
     def get(self, key: str) -> Spectrum | None:
         return None
@@ -56,8 +64,12 @@ class MemoryStore:
         self.notices: list[str] = []
         self._max_bytes = max_bytes
         self._held: OrderedDict[str, Value] = OrderedDict()
-        self._bytes = 0
+        self._bytes = self._puts = 0
         self._lock = threading.Lock()
+
+    @property
+    def stamp(self) -> tuple[int, ...]:
+        return (self._puts,)
 
     def get(self, key: str) -> Spectrum | None:
         found = self.find(key)
@@ -77,6 +89,7 @@ class MemoryStore:
 
     def put(self, key: str, value: Value) -> None:
         with self._lock:
+            self._puts += 1
             old = self._held.get(key)
             if old is not None and is_complete(old) and not is_complete(value):
                 return

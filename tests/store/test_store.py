@@ -50,6 +50,15 @@ class StoreContract:
         store.put("k", make(seed=4, complete=False))
         assert_equal(store.get("k"), make(seed=3))
 
+    def test_the_stamp_moves_with_every_put_and_with_nothing_else(self, store, make):
+        stamps = [store.stamp]
+        for i in range(3):
+            store.put(f"k{i}", make(seed=i))
+            stamps.append(store.stamp)
+        assert len(set(stamps)) == len(stamps)
+        store.get("k0"), store.get("k1"), store.get("absent"), store.state("k2")
+        assert store.stamp == stamps[-1]
+
     def test_a_plain_text_is_a_key_too(self, store, spectrum, assert_equal):
         store.put("abc_DEF-123", spectrum)
         assert_equal(store.get("abc_DEF-123"), spectrum)

@@ -18,7 +18,7 @@ from ..measure import require_same_layer
 from ..metrics.table import metrics
 from ..thresholds import Thresholds
 from .findings import Finding, in_order
-from .run import diagnose_run
+from .run import RunDiagnosis, diagnose_run
 
 _OF_RUN = ("D1", "D2", "D3", "D7", "D8")  # rules about all layers together
 _ELSEWHERE = "It judges the run as a whole, not a single layer: session.findings() has it."
@@ -113,20 +113,37 @@ def diagnose_cell(course: Course, layer: str | None, snapshot: str, thresholds: 
     return _judge(up_to(course, snapshot), layer, snapshot, thresholds, with_run=layer is None)
 
 
+def diagnosis_in(run: RunDiagnosis, layer: str | None, snapshot: str) -> Diagnosis:
+    """One block of a run that was judged already: nothing but its HESD type is formed anew.
+
+    The findings are those of ``run.at``, so that both say the same; the type rests on this snapshot and those before.
+
+    Raises:
+        SettingError: there is no spectrum of it.
+    """
+    if (layer, snapshot) not in run.course.spectra:
+        raise SettingError(f"There is no spectrum of {layer or WHOLE!r} at {snapshot!r} to judge. Compute it first.")
+    return _of_cell(run, layer, snapshot, with_run=layer is None)
+
+
 def _judge(course: Course, layer: str | None, snapshot: str, thresholds: Thresholds, *, with_run: bool) -> Diagnosis:
-    run = diagnose_run(course, thresholds)
+    return _of_cell(diagnose_run(course, thresholds), layer, snapshot, with_run=with_run)
+
+
+def _of_cell(run: RunDiagnosis, layer: str | None, snapshot: str, *, with_run: bool) -> Diagnosis:
+    course, thresholds = run.course, run.thresholds
     found = run.at(layer, snapshot)
     if with_run and layer is not None:
         found = in_order((*found, *run.at(None, snapshot)))
     silent = run.silent if with_run else {**run.silent, **dict.fromkeys(_OF_RUN, _ELSEWHERE)}
-    spectrum = course.spectra[layer, snapshot]
+    spectrum, earlier = course.spectra[layer, snapshot], course.snapshots[: course.snapshots.index(snapshot)]
     history = [
         past
-        for label in course.snapshots[:-1]
+        for label in earlier
         if (past := course.spectra.get((layer, label))) is not None
         and (past.exact, past.steps) == (spectrum.exact, spectrum.steps)
     ]
-    losses, past_losses = course.losses.get(snapshot, {}), [course.losses.get(k, {}) for k in course.snapshots[:-1]]
+    losses, past_losses = course.losses.get(snapshot, {}), [course.losses.get(k, {}) for k in earlier]
     judged = hesd(
         spectrum,
         history=history,
