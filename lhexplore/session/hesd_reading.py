@@ -50,9 +50,9 @@ def methodology_of(
 ) -> Methodology:
     """Read one block in the seven steps of the HESD methodology; computes its spectrum if it is missing.
 
-    Earlier snapshots serve for the quasi-singular flag where they are cached, the held-out spectrum where it is cached
-    or ``held_out=True`` asks for it: that costs as much as the spectrum itself. Loss and accuracy are evaluated, one
-    forward pass per split.
+    Earlier snapshots serve for the quasi-singular flag where they are cached and found alike, the held-out spectrum
+    where it is cached or ``held_out=True`` asks for it: that costs as much as the spectrum itself. Loss and accuracy
+    are evaluated, one forward pass per split.
 
     Raises:
         SettingError: ``held_out=True`` without held-out data.
@@ -69,10 +69,11 @@ def methodology_of(
         beside = session.spectrum(layer, label, split="held_out")
     earlier = _before(session, label)
     known = (session.cached(layer, name) for name in earlier)
+    history = [s for s in known if s is not None and (s.exact, s.steps) == (spectrum.exact, spectrum.steps)]
     return methodology(
         spectrum,
         held_out=beside,
-        history=[found for found in known if found is not None],
+        history=history,
         losses={**session.losses(label), **{name: evaluated[name] for name in _COUNTED if name in evaluated}},
         past_losses=[session.losses(name) for name in earlier],
         context=context_of(session, label),

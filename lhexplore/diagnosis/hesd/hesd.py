@@ -91,7 +91,8 @@ def hesd(
     Raises:
         SettingError: for what is no spectrum or no list of them, a negative ``band`` or ``floor``, or an exponent
             outside (0, 1).
-        ComparisonError: if ``history`` or ``held_out`` is of another layer, curvature or functional.
+        ComparisonError: if a spectrum of ``history`` is not of the same block, data, method and steps at another
+            snapshot, or ``held_out`` not of the same block and weights on other data; if one is preliminary.
     """
     _check(spectrum, history, held_out)
     if not (is_number(exponent) and 0 < exponent < 1):

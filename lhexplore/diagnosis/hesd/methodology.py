@@ -99,7 +99,8 @@ def methodology(
 
     Raises:
         SettingError: for what is no spectrum or no list of them, or losses that are no numbers.
-        ComparisonError: if ``history`` or ``held_out`` is of another layer, curvature or functional.
+        ComparisonError: if a spectrum of ``history`` is not of the same block, data, method and steps at another
+            snapshot, or ``held_out`` not of the same block and weights on other data; if one is preliminary.
     """
     a_spectrum(spectrum)
     a_spectrum(held_out, "held_out", optional=True)

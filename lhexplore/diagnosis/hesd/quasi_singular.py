@@ -13,7 +13,8 @@ from numpy import ndarray
 
 from ...spectrum import Spectrum
 from .. import texts
-from ..measure import is_flat, require_same_layer
+from ..alike import require_earlier, require_held_out
+from ..measure import is_flat
 from ..thresholds import COLLAPSE, SMALL_LOSS
 
 
@@ -56,12 +57,13 @@ def quasi_singular(
     Where the training loss is not known, a fall against the past is reported and the flag stays down.
 
     Raises:
-        ComparisonError: if a spectrum of ``history`` or ``held_out`` is of another layer, curvature or functional.
+        ComparisonError: if a spectrum of ``history`` is not of the same block and data and of another snapshot, or
+            ``held_out`` not of the same weights and of other data; if one is preliminary.
     """
     for past in history:
-        require_same_layer(spectrum, past, role="earlier")
+        require_earlier(spectrum, past)
     if held_out is not None:
-        require_same_layer(spectrum, held_out, role="held-out")
+        require_held_out(spectrum, held_out)
     largest = spectrum.largest
     if is_flat(spectrum) or largest <= spectrum.zero_band:
         return QuasiSingular(False, float("nan"), float("nan"), ())

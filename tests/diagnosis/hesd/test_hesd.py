@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from lhexplore.diagnosis import compare_kh, hesd
+from lhexplore.diagnosis import compare_kh, diagnose, hesd
 from lhexplore.diagnosis.hesd.causes import Context
+from lhexplore.diagnosis.hesd.methodology import methodology
 from lhexplore.errors import ComparisonError, SettingError
 
 EXACT = 1e-14  # one division and a few powers in float64
@@ -319,12 +320,14 @@ def test_collapsed_scale_with_a_small_loss(exact):
     ("largest", "loss", "flag"), [(1.0, 0.0, False), (0.99, 0.0, True), (0.5, 0.1, True), (0.5, 0.11, False)]
 )
 def test_collapse_boundaries(exact, largest, loss, flag):
-    h = hesd(exact([0.1, largest]), history=[exact([-1, 10]), exact([-1, 2])], train_loss=loss)
+    h = hesd(
+        exact([0.1, largest]), history=[exact([-1, 10], snapshot="0"), exact([-1, 2], snapshot="1")], train_loss=loss
+    )
     assert h.quasi_singular == flag
 
 
 def test_collapse_without_a_known_loss_is_said_not_flagged(exact):
-    h = hesd(exact([-0.05, 0.5]), history=[exact([-1, 10])])
+    h = hesd(exact([-0.05, 0.5]), history=[exact([-1, 10], snapshot="0")])
     assert not h.quasi_singular
     assert any("the loss is not known" in r for r in h.reasons)
 
@@ -336,7 +339,8 @@ def test_gap_to_held_out_data(exact, largest, flag):
 
 
 def test_flat_is_never_quasi_singular(exact):
-    past = {"history": [exact([-1, 10])], "held_out": exact([-1, 10]), "train_loss": 0.0}
+    held_out = exact([-1, 10], split="held_out")
+    past = {"history": [exact([-1, 10], snapshot="0")], "held_out": held_out, "train_loss": 0.0}
     assert not hesd(exact([0, 0]), **past).quasi_singular
     assert hesd(exact([-0.1, 0.5]), **past).quasi_singular
     assert not hesd(exact([-0.1, 0.5]), band=0.5, **past).quasi_singular
@@ -348,3 +352,65 @@ def test_foreign_spectra_are_refused(exact):
             hesd(exact([1, 2]), history=[foreign])
         with pytest.raises(ComparisonError):
             hesd(exact([1, 2]), held_out=foreign)
+
+
+KNOWN = {"data_digest": "a", "mode": "eval"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"provenance": {**KNOWN, "data_digest": "b"}},
+        {"provenance": {**KNOWN, "mode": "train-frozen"}},
+        {"split": "held_out"},
+        {"complete": False},
+        {"snapshot": "now"},
+        {"values": [-1, 5, 10]},
+    ],
+)
+def test_a_past_of_something_else_is_refused(exact, other):
+    values, fields = other.get("values", [-1, 10]), {k: v for k, v in other.items() if k != "values"}
+    now = exact([-0.05, 0.5], provenance=KNOWN)
+    past = exact(values, **{"snapshot": "0", "provenance": KNOWN, **fields})
+    for judged in (hesd, diagnose, methodology):
+        with pytest.raises(ComparisonError):
+            judged(now, history=[past])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"provenance": KNOWN},
+        {"provenance": {}, "split": "data"},
+        {"snapshot": "later"},
+        {"complete": False},
+        {"provenance": {**KNOWN, "data_digest": "b", "mode": "train-frozen"}},
+        {"values": [-1, 5, 10]},
+    ],
+)
+def test_held_out_of_something_else_is_refused(exact, other):
+    values, fields = other.get("values", [-1, 10]), {k: v for k, v in other.items() if k != "values"}
+    now = exact([-0.05, 0.5], provenance=KNOWN if "provenance" not in other or other["provenance"] else {})
+    other_data = {"provenance": {**KNOWN, "data_digest": "b"}, "split": "held_out"}
+    held_out = exact(values, **{**other_data, **fields})
+    for judged in (hesd, diagnose, methodology):
+        with pytest.raises(ComparisonError):
+            judged(now, held_out=held_out)
+
+
+def test_the_past_must_be_found_in_the_same_way_and_held_out_need_not(exact, lanczos):
+    now, past = lanczos([[-0.05, 0.5]] * 3), lanczos([[-1, 10]] * 3, snapshot="0", steps=10)
+    with pytest.raises(ComparisonError, match="steps"):
+        hesd(now, history=[past])
+    assert hesd(now, held_out=lanczos([[-1, 10]] * 3, steps=50, split="held_out"))
+
+
+def test_a_spectrum_on_its_way_has_a_past_and_weights_are_known_by_digest(exact):
+    past = exact([-1, 10], snapshot="0")
+    assert hesd(exact([-0.05, 0.5], complete=False), history=[past], train_loss=0.0).quasi_singular
+    mine, theirs = (exact([-1, 10], provenance={"snapshot_digest": d}, snapshot=d) for d in "ab")
+    renamed = exact([-1, 10], split="held_out", snapshot="other name", provenance={"snapshot_digest": "a"})
+    assert hesd(mine, held_out=renamed)
+    assert hesd(mine, history=[theirs])
+    with pytest.raises(ComparisonError, match="different weights"):
+        hesd(theirs, held_out=renamed)

@@ -111,7 +111,7 @@ def test_unchanged(exact):
     assert "'before'" in f.text
     other = "Unchanged since the snapshot before"
     assert other not in titles(diagnose(exact([-1.0, 10.0 + 1e-14]), history=[before]))
-    assert other not in titles(diagnose(exact([0.0]), history=[exact([0.0])]))
+    assert other not in titles(diagnose(exact([0.0]), history=[exact([0.0], snapshot="before")]))
 
 
 def test_mainly_negative_and_undecided(exact):
