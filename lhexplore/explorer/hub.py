@@ -37,7 +37,7 @@ class Hub(Choices):
 
     Views are told what went out of date by these words: "choice" (another layer, other layers or data), "style"
     (view or scale), "metric", "layer" (spectra of the layer on show), "map" (numbers of any layer), "loss",
-    "findings", and "progress" (at every drawing).
+    "findings", "state" (gradients and parameters), and "progress" (at every drawing).
 
     Attributes:
         session: whose spectra are shown.
