@@ -42,6 +42,7 @@ def badge(type_: str, *, psd: bool, flat: bool, quasi_singular: bool, preliminar
 
 
 MP = Phrase("C_t = {ct:.3g} is not below {limit:g}: positive curvature dominates, the criteria may be read.")
+PSD = Phrase("C_t = {ct:.3g}, because no eigenvalue can be negative here: the criteria are not to be read.")
 MN = Phrase(
     "C_t = {ct:.3g} is below {limit:g}: r_e and K_H must not be read as quality. Rule out the plain causes first."
 )

@@ -108,7 +108,7 @@ def hesd(
     no_negative = psd and band is None  # an explicit band asks for the formula, whatever the structure
     found = criteria(spectrum, tau, exponent=exponent, no_negative=no_negative)
     flat = math.isnan(found.ct)
-    type_, why = _type(spectrum, found.ct, found.interval, flat=flat, floor=floor)
+    type_, why = _type(spectrum, found.ct, found.interval, flat=flat, floor=floor, psd=psd)
     if type_ == "MN":
         causes = mundane_causes(spectrum, losses=losses, past_losses=past_losses, context=context)
         why = (*why, *map(str, causes))
@@ -172,7 +172,7 @@ def _check(spectrum: Any, history: Any, held_out: Any) -> None:
 
 
 def _type(
-    spectrum: Spectrum, ct: float, interval: tuple[float, float], *, flat: bool, floor: float
+    spectrum: Spectrum, ct: float, interval: tuple[float, float], *, flat: bool, floor: float, psd: bool
 ) -> tuple[Type, tuple[str, ...]]:
     """Name the type, or say why it cannot be named."""
     if flat:
@@ -188,7 +188,7 @@ def _type(
     if why:
         return "undecided", tuple(why)
     if _mainly_positive(ct):
-        return "MP", (texts.MP.format(ct=ct, limit=LIMIT),)
+        return "MP", ((texts.PSD if psd else texts.MP).format(ct=ct, limit=LIMIT),)
     return "MN", (texts.MN.format(ct=ct, limit=LIMIT),)
 
 

@@ -67,14 +67,16 @@ def method(spectrum: Spectrum) -> Stage:
     if spectrum.exact:
         value = f"{spectrum.method}, exact, {spectrum.size:,} eigenvalues"
         said = "K_H of an exact spectrum does not compare with that of an estimate."
+        source: Source = "lhexplore"
     else:
         value = f"{spectrum.method}, m = {spectrum.steps}, {spectrum.probes} start vectors"
         said = f"m is part of what K_H is; the authors' code takes {STEPS}."
+        source = "lhexplore" if doubts or spectrum.probes < PREVIEW_PROBES else "authors' code"
         if spectrum.steps != STEPS:
             doubts.append(f"m is not {STEPS}: K_H compares with nothing published.")
         if spectrum.probes < PREVIEW_PROBES:
             doubts.append(f"A preview: numbers worth quoting need at least {PREVIEW_PROBES} start vectors.")
-    return Stage("Spectrum", "mind" if doubts else "fine", value, " ".join([*doubts, said]), "authors' code")
+    return Stage("Spectrum", "mind" if doubts else "fine", value, " ".join([*doubts, said]), source)
 
 
 def numbers(spectrum: Spectrum, found: Hesd) -> Stage:
@@ -85,7 +87,7 @@ def numbers(spectrum: Spectrum, found: Hesd) -> Stage:
         f"trace = {trace}."
     )
     if found.flat:
-        return Stage("Criteria", "undefined", "no curvature", f"{ends} Nothing leaves the zero band.", "authors' code")
+        return Stage("Criteria", "undefined", "no curvature", f"{ends} Nothing leaves the zero band.", "lhexplore")
     value = (
         f"C_t = {_with(found.ct, found.interval)}, K_H = {_with(found.kh, found.kh_interval)} "
         f"({found.kh_basis}, n = {found.exponent:g})"
@@ -97,8 +99,10 @@ def numbers(spectrum: Spectrum, found: Hesd) -> Stage:
 def gate(found: Hesd, *, said: Sequence[str]) -> Stage:
     """The type; ``said`` is what stands elsewhere."""
     why = " ".join(reason for reason in found.reasons if reason not in said)
+    if found.type == "MP" and found.psd:
+        return Stage("Gate", "not informative", found.word, why, "lhexplore")
     if found.type == "MP":
-        return Stage("Gate", "not informative" if found.psd else "pass", found.word, why, "authors' code")
+        return Stage("Gate", "pass", found.word, why, "authors' code")
     if found.type == "MN":
         return Stage("Gate", "stop", found.word, f"Criteria not applicable. {why}", "authors' code")
     return Stage("Gate", "undecided", found.word, why, "lhexplore")
@@ -144,10 +148,11 @@ def following(found: Hesd) -> Stage:
     name = "Compare next"
     if found.type == "MP" and not found.psd:
         text = (
-            "The same network on other data: changes of K_H and C_t beside that of accuracy. Then the rank correlation "
-            "over several pairs, and the snapshots among each other."
+            "The same network on other data: that changes of K_H and C_t go with those of accuracy is what is claimed "
+            "of them (arXiv 2412.10146). Then, as lhexplore adds, the rank correlation over several pairs, and the "
+            "snapshots among each other."
         )
-        return Stage(name, "go on", "ΔK_H, ΔC_t, Δaccuracy", text, "authors' code")
+        return Stage(name, "go on", "ΔK_H, ΔC_t, Δaccuracy", text, "lhexplore")
     if found.type == "MP":
         return Stage(name, "go on", "whole network", "Read the Hessian of the whole network instead.", "lhexplore")
     if found.type == "MN":

@@ -75,7 +75,10 @@ def test_a_flat_block_has_no_criteria(exact):
 
 def test_structure_is_not_read_as_health(exact):
     read = methodology(exact([0, 1, 2], psd=True))
-    assert read["Gate"].verdict == "not informative"
+    gate = read["Gate"]
+    assert (gate.verdict, gate.source) == ("not informative", "lhexplore")
+    assert "may be read" not in gate.text
+    assert "not to be read" in gate.text
     assert read["Absolute reading"].verdict == "left out"
     assert read["Compare next"].value == "whole network"
 
@@ -105,6 +108,22 @@ def test_data_and_mode(exact, examples, mode, whole, verdict):
     known = {name: value for name, value in (("examples", examples), ("mode", mode)) if value is not None}
     stage = methodology(exact([-1, 4], provenance=known), context=Context(whole_data=whole))["Data and mode"]
     assert stage.verdict == verdict
+
+
+def test_what_is_ours_is_not_called_the_authors(exact, lanczos):
+    def source(spectrum, stage):
+        return methodology(spectrum)[stage].source
+
+    assert source(lanczos([[-1, 4]] * 3), "Spectrum") == "authors' code"
+    assert source(lanczos([[-1, 4]] * 3, steps=50), "Spectrum") == "authors' code"  # the 100 is theirs
+    for ours in (exact([-1, 4]), lanczos([[-1, 4]]), lanczos([[-1, 4]] * 3, symmetry_defect=0.06)):
+        assert source(ours, "Spectrum") == "lhexplore"
+    assert [source(exact([-1, 4]), name) for name in ("Criteria", "Gate")] == ["authors' code"] * 2
+    assert [source(exact([0, 0]), name) for name in ("Criteria", "Gate")] == ["lhexplore"] * 2
+    assert source(exact([-2, 1]), "Gate") == "authors' code"
+    following = methodology(exact([-1, 4]))["Compare next"]
+    assert following.source == "lhexplore"
+    assert "as lhexplore adds, the rank correlation" in following.text
 
 
 def test_how_it_was_computed(lanczos):
