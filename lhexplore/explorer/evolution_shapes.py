@@ -141,7 +141,7 @@ def quantiles(
     return Drawn(
         plot,
         {f"{prefix}evolution-at__x": places[:, None]},
-        np.column_stack([places, np.full(count, (axis.start + axis.end) / 2)]),
+        np.column_stack([np.full(count, (count - 1) / 2), np.full(count, (axis.start + axis.end) / 2)]),
         (
             Key("λmax", (("line", "bar"), ("triangle", "bar"))),
             Key("λmin", (("line", "bar"), ("point", "bar"))),
