@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from ..diagnosis import Finding
-from ..diagnosis.findings import LEVELS
 from ..diagnosis.number_texts import short
+from ..diagnosis.rules.findings import LEVELS
 from .escape import plain
 from .frames import Key, Shape
 from .protocols import Judged
