@@ -41,6 +41,7 @@ from ..curvature.functional import Grouping, groups, local_objective
 from ..curvature.functional.functionals import as_functional
 from ..curvature.functional.measure import measure_functional
 from ..curvature.precision import DEFECT_LIMIT, noise_decides, product_noise
+from ..digests import digest_json
 from ..errors import (
     ClosedError,
     LhexploreError,
@@ -425,6 +426,7 @@ class Lane:
             "examples": batches.examples,
             "outputs": self._outputs,
             "loss": replica.loss.name,
+            "loss_digest": digest_json(replica.loss.identity),
             "mode": replica.mode,
             "tf32": False,
             "self_check": self._checked[split],

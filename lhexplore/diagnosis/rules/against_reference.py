@@ -1,5 +1,7 @@
 """The trace of a run beside that of a reference run where both had the same training loss."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -35,6 +37,22 @@ def excess(grid: Grid, reference: Grid) -> Row:
     at = np.exp(np.interp(np.log(loss[usable]), np.log(theirs[:, 0]), np.log(theirs[:, 1])))
     ratio[usable] = trace[usable] / at
     return np.asarray(np.where(np.isnan(trace), np.nan, np.fmax.accumulate(ratio)))
+
+
+def differently_measured(grid: Grid, reference: Grid) -> str:
+    """Say in what the losses or modes of both runs differ, as far as their spectra tell; empty where they do not."""
+    for key in ("loss", "mode", "loss_digest"):
+        mine, theirs = _said(grid, key), _said(reference, key)
+        if None not in (mine, theirs) and mine != theirs:
+            if key == "loss_digest":
+                return f"their losses, {_said(grid, 'loss')}, differ in settings"
+            return f"this one has {key} {mine!r}, the reference run {theirs!r}"
+    return ""
+
+
+def _said(grid: Grid, key: str) -> Any:
+    """What the provenance of a run's spectra says, alike in all that say it."""
+    return next((said for s in grid.spectra[grid.known] if (said := s.provenance.get(key))), None)
 
 
 def _descent(reference: Grid) -> Float[ndarray, "points 2"]:

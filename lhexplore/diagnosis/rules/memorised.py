@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from ..losses import HELD_OUT, TRAIN_ACCURACY
-from .against_reference import excess
+from .against_reference import differently_measured, excess
 from .grid import Grid
 from .of_run import Row, row, run_chain, total
 from .sign import Sign, Silence
@@ -25,21 +25,17 @@ def memorisation(grid: Grid) -> Iterator[Sign | Silence]:
         return
     rise = held_out_rise(grid)
     nothing_general = fit & ~(rise < 1)
-    silent = []
-    for witness, where in (
-        (_against_reference, fit),
-        (_against_start, nothing_general),
-        (_alarmed, nothing_general),
-    ):
-        said = witness(grid, where, rise)
-        if isinstance(said, Silence):
-            silent.append(said)
-        elif said is not None:
-            yield said
-    if len(silent) == 2 and not grid.alarms:
-        yield Silence("D2", "no witness")
-    elif grid.course.reference is not None:
-        yield from (said for said in silent if said.why == "other reference")
+    said = [
+        _against_reference(grid, fit),
+        _against_start(grid, nothing_general, rise),
+        _alarmed(grid, nothing_general),
+    ]
+    yield from (sign for sign in said if isinstance(sign, Sign))
+    silent = [item for item in said if isinstance(item, Silence)]
+    if grid.course.reference is not None and isinstance(said[0], Silence):
+        yield said[0]  # it was given to be compared with, and cannot be
+    elif len(silent) == len(said):
+        yield silent[-1]
 
 
 def fitted(grid: Grid) -> Bool[ndarray, " snapshots"] | None:
@@ -63,10 +59,13 @@ def held_out_rise(grid: Grid) -> Row:
     return rise
 
 
-def _against_reference(grid: Grid, fires: Bool[ndarray, " snapshots"], _rise: Row) -> Sign | Silence:
+def _against_reference(grid: Grid, fires: Bool[ndarray, " snapshots"]) -> Sign | Silence:
     if grid.course.reference is None:
-        return Silence("D2", "no reference")
-    ratio = excess(grid, Grid(grid.course.reference, grid.limits, {}))
+        return Silence("D2", "no witness")
+    reference = Grid(grid.course.reference, grid.limits, {})
+    if what := differently_measured(grid, reference):
+        return Silence("D2", "reference measured otherwise", {"what": what})
+    ratio = excess(grid, reference)
     if np.isnan(ratio).all():
         return Silence("D2", "other reference")
     return _sign(grid, "memorisation", fires, ratio, grid.limits.reference)
@@ -81,10 +80,10 @@ def _against_start(grid: Grid, fires: Bool[ndarray, " snapshots"], rise: Row) ->
     return _sign(grid, "memorisation, held-out", fires & kept, rise, grid.limits.worse, {"own": own})
 
 
-def _alarmed(grid: Grid, fires: Bool[ndarray, " snapshots"], _rise: Row) -> Sign | Silence | None:
+def _alarmed(grid: Grid, fires: Bool[ndarray, " snapshots"]) -> Sign | Silence:
     """From the first alarm of a layer on."""
     if not grid.alarms:
-        return None
+        return Silence("D2", "no witness")
     steps = np.array([grid.course.steps.get(label, np.nan) for label in grid.labels], float)
     if np.isnan(steps).all():
         return Silence("D2", "no steps")

@@ -15,7 +15,15 @@ _SAME: dict[str, tuple[Callable[[Spectrum], Any], str]] = {
         lambda s: s.provenance.get("data_digest") or None,
         "They were computed on different examples; compute all with the same data.",
     ),
+    "loss": (lambda s: s.provenance.get("loss") or None, "Compute all with one loss."),
+    "loss digest": (
+        lambda s: s.provenance.get("loss_digest") or None,
+        "The losses are of one name and differ in their settings; compute all with one loss.",
+    ),
+    "mode": (lambda s: s.provenance.get("mode") or None, "Compute all in one mode, mode='eval' as a rule."),
 }
+_OBJECT = ("curvature", "functional")  # what two runs must have in common, and two data sets
+_MEASURED = (*_OBJECT, "loss", "loss digest", "mode")
 
 
 def require_one_run(course: Course) -> None:
@@ -23,7 +31,8 @@ def require_one_run(course: Course) -> None:
 
     Raises:
         SettingError: a cell's snapshot is none of ``course.snapshots``, or these repeat.
-        ComparisonError: spectra of different curvature, functional, split or data, or of one layer in two sizes.
+        ComparisonError: spectra of different curvature, functional, split, data, loss or mode, or of one layer in two
+            sizes.
     """
     if len(set(course.snapshots)) < len(course.snapshots):
         raise SettingError(f"Snapshots must have different labels, got {course.snapshots!r:.80}.")
@@ -37,14 +46,14 @@ def require_one_run(course: Course) -> None:
     if course.reference is not None:
         require_one_run(course.reference)
         sample = dict(list(course.spectra.items())[:1])
-        _alike(sample | _aside(course.reference.spectra, "the reference run"), ("curvature", "functional"))
+        _alike(sample | _aside(course.reference.spectra, "the reference run"), _OBJECT)
     _alike(course.spectra, tuple(_SAME))
     _alike(course.held_out, tuple(_SAME))
     _one_size({**course.held_out, **course.spectra})
     for cell, held_out in course.held_out.items():
         if cell in course.spectra:
             aside = _aside({cell: held_out}, "held-out data")
-            _alike({cell: course.spectra[cell], **aside}, ("curvature", "functional"))
+            _alike({cell: course.spectra[cell], **aside}, _MEASURED)
             _other_data(course.spectra[cell], held_out)
 
 

@@ -32,6 +32,9 @@ SILENCES = {
         "The reference run has no snapshots at comparable training losses with spectra of the same blocks, made in the "
         "same way."
     ),
+    "reference measured otherwise": Phrase(
+        "Traces of this run and of the reference run do not compare: {what}. Open both with the same loss and mode."
+    ),
     "no gradient": Phrase("Gradient norms are not known. Compute the states of the layers beside their spectra."),
     "regression": Phrase(
         "The loss is {loss}: it stops at the noise in the targets, however wide the network, and curvature does not "

@@ -211,10 +211,14 @@ def test_diagnose_says_which_rules_were_silent(exact):
         ("functional", "sum", "functional"),
         ("split", "held_out", "split"),
         ("provenance", {"data_digest": "other"}, "data digest"),
+        ("provenance", {"loss": "MSELoss"}, "loss"),
+        ("provenance", {"loss_digest": "other"}, "settings"),
+        ("provenance", {"mode": "train"}, "mode"),
     ],
 )
 def test_spectra_that_do_not_compare_are_refused(course, exact, field, value, word):
-    mine = exact([1.0, 2.0], provenance={"data_digest": "mine"})
+    known = {"data_digest": "mine", "loss": "CrossEntropyLoss", "loss_digest": "mine", "mode": "eval"}
+    mine = exact([1.0, 2.0], provenance=known)
     for rows in (
         {"fc1": [mine, replace(mine, **{field: value})]},
         {"a": [mine], "b": [replace(mine, **{field: value})]},

@@ -138,6 +138,28 @@ def test_a_later_held_out_loss_does_not_stand_for_the_first(course, first):
     assert "held-out loss from the first snapshot on" in run.silent["D2"]
 
 
+@pytest.mark.parametrize(
+    ("mine", "theirs", "told"),
+    [
+        ({"loss": "CrossEntropyLoss"}, {"loss": "MSELoss"}, "'MSELoss'"),
+        ({"mode": "eval"}, {"mode": "train"}, "mode 'eval'"),
+        ({"loss": "nll", "loss_digest": "a"}, {"loss": "nll", "loss_digest": "b"}, "nll, differ in settings"),
+        ({"loss": "nll"}, {}, ""),
+        ({"loss": "nll", "loss_digest": "a"}, {"loss": "nll"}, ""),
+    ],
+)
+def test_a_reference_measured_with_another_loss_is_refused(course, mine, theirs, told):
+    reference = course({"fc1": [[1.0]] * 5}, recorded={"loss": FALL}, fields={"provenance": theirs})
+    run = memorised(course, reference=reference, fields={"provenance": mine})
+    assert bool(of(run, "D2")) == (not told)
+    assert told in run.silent.get("D2", "")
+
+
+def test_alarms_without_steps_are_no_witness(course):
+    run = diagnose_run(course({"fc1": [[1.0]] * 2}, recorded={"accuracy": [1.0, 1.0]}), alarms={"fc1": 1})
+    assert "optimiser steps" in run.silent["D2"]
+
+
 def test_memorisation_by_alarm(course):
     known = {"recorded": {"accuracy": [0.5, 1.0, 1.0]}, "steps": {"0": 0, "1": 10, "2": 20}}
     rows = {"fc1": [[1.0], [1.1], [1.2]], "fc2": [[1.0], [1.1], [1.2]]}
@@ -152,6 +174,9 @@ def test_memorisation_says_what_it_lacks(course):
     rows = {"fc1": [[1.0], [1.1]]}
     assert "training accuracy" in diagnose_run(course(rows)).silent["D2"]
     assert "reference" in diagnose_run(course(rows, recorded={"accuracy": [1.0, 1.0]})).silent["D2"]
+    other = course({"fc2": [[1.0], [1.1]]})
+    run = diagnose_run(course(rows, recorded={"accuracy": [1.0, 1.0]}, reference=other))
+    assert "same blocks" in run.silent["D2"]  # one was given: not that one is lacking
 
 
 # --- D3 ---
