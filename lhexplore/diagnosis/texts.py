@@ -65,13 +65,15 @@ QS_COLLAPSE = Phrase(
     "({loss:.2g}). Sharpness no longer ranks snapshots; C_t still reads. Prefer the held-out spectrum and float64."
 )
 QS_GAP = Phrase(
-    "Quasi-singular (heuristic): λmax on the training data is only {gap:.2g} of λmax on held-out data. "
-    "Read C_t on the held-out spectrum."
+    "Quasi-singular (heuristic): λmax on the training data is only {gap:.2g} of λmax on held-out data, and the "
+    "training loss is small ({loss:.2g}). Read C_t on the held-out spectrum."
 )
 QS_LOSS_UNKNOWN = Phrase(
-    "λmax fell to {own:.2g} of its largest value so far. With a small training loss that means quasi-singular; "
-    "the loss is not known here. Record it, or evaluate it at this snapshot."
+    "λmax is {ratio:.2g} of {of}. With a small training loss that means quasi-singular; the loss is not known here. "
+    "Record it, or evaluate it at this snapshot."
 )
+QS_OF_OWN = "its largest value so far"
+QS_OF_HELD_OUT = "λmax on held-out data"
 
 
 def straddles(interval: tuple[float, float], limit: float, *, exact: bool) -> str:

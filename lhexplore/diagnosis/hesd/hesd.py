@@ -80,7 +80,7 @@ def hesd(
         history: the same layer at earlier snapshots, for the quasi-singular flag.
         held_out: the same weights on held-out data, likewise.
         floor: below this largest absolute eigenvalue no type is named.
-        train_loss: mean loss at these weights; ``history`` alone raises no flag without it.
+        train_loss: mean loss at these weights; without it no flag is raised.
         small_loss: what counts as a small training loss.
         collapse: below this ratio of λmax to its past, or to held-out data, the scale has collapsed.
         exponent: the power in K_H, between 0 and 1.

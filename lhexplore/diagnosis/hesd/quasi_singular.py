@@ -37,10 +37,11 @@ def has_collapsed(
 ) -> tuple[Bool[ndarray, "*cells"], Bool[ndarray, "*cells"]]:
     """Where the scale has collapsed against its own past, and where against held-out data.
 
-    A fall against the past counts only together with a small training loss: λmax also falls when a network leaves
-    its initial state.
+    Either counts only together with a small training loss: λmax also falls when a network leaves its initial state,
+    and held-out inputs of another scale have another one. Where the loss is NaN, neither does.
     """
-    return (own < limit) & (loss <= small_loss), gap < limit
+    small = loss <= small_loss
+    return (own < limit) & small, (gap < limit) & small
 
 
 def quasi_singular(
@@ -54,7 +55,7 @@ def quasi_singular(
 ) -> QuasiSingular:
     """Compare λmax with its own past and with held-out data.
 
-    Where the training loss is not known, a fall against the past is reported and the flag stays down.
+    Where the training loss is not known, what would raise the flag is reported and it stays down.
 
     Raises:
         ComparisonError: if a spectrum of ``history`` is not of the same block and data and of another snapshot, or
@@ -75,8 +76,9 @@ def quasi_singular(
     reasons = []
     if by_own:
         reasons.append(texts.QS_COLLAPSE.format(own=own, loss=train_loss))
-    elif own < collapse and train_loss is None:
-        reasons.append(texts.QS_LOSS_UNKNOWN.format(own=own))
     if by_gap:
-        reasons.append(texts.QS_GAP.format(gap=gap))
+        reasons.append(texts.QS_GAP.format(gap=gap, loss=train_loss))
+    if np.isnan(loss):
+        fallen = {texts.QS_OF_OWN: own, texts.QS_OF_HELD_OUT: gap}
+        reasons += [texts.QS_LOSS_UNKNOWN.format(ratio=x, of=of) for of, x in fallen.items() if x < collapse]
     return QuasiSingular(bool(by_own or by_gap), own, gap, tuple(reasons))

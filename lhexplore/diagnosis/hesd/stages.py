@@ -116,7 +116,7 @@ def collapse(found: Hesd, scale: QuasiSingular) -> Stage:
     if not value:
         text = "There is no earlier snapshot and no held-out spectrum to compare with."
         return Stage(name, "not known", "–", text, "heuristic")
-    text = " ".join(scale.reasons) or "The scale has not collapsed."
+    text = " ".join(scale.reasons) or "The scale has not collapsed, or the training loss is not small."
     return Stage(name, "raised" if found.quasi_singular else "not raised", value, text, "heuristic")
 
 

@@ -21,7 +21,6 @@ def collapsed(grid: Grid) -> Iterator[Sign | Silence]:
         return
     small = grid.limits.vanishing * np.fmax.accumulate(loss)
     by_own, by_gap = has_collapsed(own, gap, loss, small_loss=small, limit=limit)
-    by_gap &= loss <= small
     value = np.where(by_gap, gap, own)
     yield Sign(
         "D7",

@@ -334,8 +334,12 @@ def test_collapse_without_a_known_loss_is_said_not_flagged(exact):
 
 @pytest.mark.parametrize(("largest", "flag"), [(0.99, True), (1.0, False), (5.9, False)])
 def test_gap_to_held_out_data(exact, largest, flag):
-    h = hesd(exact([-0.01, largest]), held_out=exact([-1, 10], split="held_out"))
-    assert h.quasi_singular == flag
+    there = exact([-1, 10], split="held_out")
+    assert hesd(exact([-0.01, largest]), held_out=there, train_loss=0.1).quasi_singular == flag
+    for loss in (0.11, math.nan, None):  # not a small loss, or none that is known
+        h = hesd(exact([-0.01, largest]), held_out=there, train_loss=loss)
+        assert not h.quasi_singular
+        assert any("the loss is not known" in r for r in h.reasons) == (flag and loss != 0.11)
 
 
 def test_flat_is_never_quasi_singular(exact):
