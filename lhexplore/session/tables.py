@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..diagnosis import Diagnosis
-from ..diagnosis.metrics.state import beside, state_metrics
+from ..diagnosis.metrics.own import COLUMNS, LOSSES
+from ..diagnosis.metrics.state import PAIR_METRICS, STATE_METRICS, beside, state_metrics
+from ..diagnosis.metrics.table import METRICS
 from ..errors import ComparisonError
 from ..layer_state import LayerState
 from ..spectrum import WHOLE, Spectrum
@@ -65,7 +67,10 @@ def check(session: "Session", found: Sequence[tuple[str, str, str]]) -> Table:
 
 
 def summary(session: "Session", failures: Mapping[tuple[str | None, str], str]) -> "pd.DataFrame":
-    """One row per snapshot and layer, and per snapshot for the whole network where that is known."""
+    """One row per snapshot and layer, and per snapshot for the whole network where that is known.
+
+    What was recorded under the name of a measured column stands beside it, as "recorded_…".
+    """
     import pandas as pd
 
     return pd.DataFrame(list(_summary_rows(session, failures)))
@@ -73,12 +78,14 @@ def summary(session: "Session", failures: Mapping[tuple[str | None, str], str]) 
 
 def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], str]) -> Iterator[dict[str, Any]]:
     before: dict[str | None, Spectrum] = {}  # the last one known of each block
+    measured = (COLUMNS - LOSSES) | {*METRICS, *STATE_METRICS, *PAIR_METRICS}  # nothing recorded takes their place
     for snapshot in session.snapshots:
         place = {"snapshot": snapshot.label, "step": snapshot.step, "epoch": snapshot.epoch}
         if snapshot.status != "ok":
             yield {**place, "layer": None, "status": snapshot.status, "reason": snapshot.reason}
             continue
         losses = {name: value for name, value in session.losses(snapshot.label).items() if name not in place}
+        recorded = {f"recorded_{name}" if name in measured else name: value for name, value in losses.items()}
         whole, states = session.cached(None, snapshot.label), known_states(session, snapshot.label)
         blocks: list[tuple[str | None, str, int, str, str]] = (
             [(None, WHOLE, whole.size, "ok", "")] if whole is not None else []
@@ -101,7 +108,7 @@ def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], 
                     **_measured(spectrum),
                     **_read(found, spectrum),
                     **_beside(spectrum, states.get(name), before.get(name), losses),
-                    **losses,
+                    **recorded,
                     "reason": reason,
                 }
                 before[name] = spectrum

@@ -12,12 +12,13 @@ from .table import BUILT_IN, METRICS
 
 Function = Callable[[Spectrum], float]
 
+LOSSES = frozenset({"loss", "accuracy", "held_out_loss", "held_out_accuracy"})
 # Columns of the session's tables that are no metrics.
 # fmt: off
 COLUMNS = frozenset({
     "snapshot", "step", "epoch", "layer", "size", "split", "status", "reason", "method", "exact", "zero_band", "error",
     "trace_stderr", "hesd", "hesd_type", "quasi_singular", "ct", "ct_low", "ct_high", "re", "kh", "kh_basis",
-    "findings", "loss", "accuracy", "held_out_loss", "held_out_accuracy",
+    "findings", *LOSSES,
 })
 # fmt: on
 
