@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import SettingError
 from ...layer_state import LayerState
 from ...spectrum import WHOLE, Spectrum
+from ..alike import require_earlier, require_held_out
 from ..arguments import a_spectrum, named_numbers, numbers, spectra
 from ..course import Course, up_to
 from ..hesd.hesd import Hesd, hesd
@@ -71,7 +72,8 @@ def diagnose(
         thresholds: the limits of the rules.
 
     Raises:
-        ComparisonError: if spectra of different curvature, functional or layer would be set side by side.
+        ComparisonError: if ``history`` is not of the same block, data, method and steps at other snapshots, or
+            ``held_out`` not of the same block and weights on other data; if one is preliminary.
         SettingError: for what is no spectrum or no list of them, or if ``past_losses`` or ``gradient_norms`` do not
             fit ``history``.
     """
@@ -80,8 +82,10 @@ def diagnose(
     _check_lengths(history, past_losses, gradient_norms)
     for past in history:
         require_same_layer(spectrum, past, role="earlier")
+        require_earlier(spectrum, past)
     if held_out is not None:
         require_same_layer(spectrum, held_out, role="held-out")
+        require_held_out(spectrum, held_out)
     layer, labels = spectrum.layer, _labels([*history, spectrum])
     now = labels[-1]
     others = [peer for peer in peers if peer.layer not in (None, layer)] if layer is not None else []
@@ -140,14 +144,14 @@ def _of_cell(run: RunDiagnosis, layer: str | None, snapshot: str, *, with_run: b
     history = [
         past
         for label in earlier
-        if (past := course.spectra.get((layer, label))) is not None
-        and (past.exact, past.steps) == (spectrum.exact, spectrum.steps)
+        if (past := course.spectra.get((layer, label))) is not None and past.complete and _how(past) == _how(spectrum)
     ]
+    held_out = course.held_out.get((layer, snapshot))
     losses, past_losses = course.losses.get(snapshot, {}), [course.losses.get(k, {}) for k in earlier]
     judged = hesd(
         spectrum,
         history=history,
-        held_out=course.held_out.get((layer, snapshot)),
+        held_out=held_out if held_out is not None and held_out.complete else None,
         floor=thresholds.floor,
         train_loss=train_loss(losses),
         small_loss=small(losses, past_losses, ratio=thresholds.vanishing, absolute=thresholds.small_loss),
@@ -156,6 +160,11 @@ def _of_cell(run: RunDiagnosis, layer: str | None, snapshot: str, *, with_run: b
         past_losses=past_losses,
     )
     return Diagnosis(layer, snapshot, judged, metrics(spectrum), found, dict(sorted(silent.items())))
+
+
+def _how(s: Spectrum) -> tuple[bool, int, str]:
+    """What spectra of one layer must have in common for its own past to be told."""
+    return s.exact, s.steps, "" if s.exact else s.method
 
 
 def _labels(spectra: Sequence[Spectrum]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Refuse a course whose spectra do not belong together, before any rule compares them."""
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 from ...errors import ComparisonError, SettingError
@@ -49,7 +50,7 @@ def require_one_run(course: Course) -> None:
         _alike(sample | _aside(course.reference.spectra, "the reference run"), _OBJECT)
     _alike(course.spectra, tuple(_SAME))
     _alike(course.held_out, tuple(_SAME))
-    _one_size({**course.held_out, **course.spectra})
+    _one_size(course.spectra, course.held_out)
     for cell, held_out in course.held_out.items():
         if cell in course.spectra:
             aside = _aside({cell: held_out}, "held-out data")
@@ -78,9 +79,9 @@ def _alike(spectra: Mapping[Cell, Spectrum], names: tuple[str, ...]) -> None:
             )
 
 
-def _one_size(spectra: Mapping[Cell, Spectrum]) -> None:
+def _one_size(*kinds: Mapping[Cell, Spectrum]) -> None:
     sizes: dict[str | None, tuple[int, str]] = {}
-    for (layer, label), spectrum in spectra.items():
+    for (layer, label), spectrum in chain.from_iterable(spectra.items() for spectra in kinds):
         size, before = sizes.setdefault(layer, (spectrum.size, label))
         if size != spectrum.size:
             raise ComparisonError(
@@ -90,6 +91,13 @@ def _one_size(spectra: Mapping[Cell, Spectrum]) -> None:
 
 
 def _other_data(spectrum: Spectrum, held_out: Spectrum) -> None:
+    """Of the same weights on other data."""
+    weights = [s.provenance.get("snapshot_digest") for s in (spectrum, held_out)]
+    if None not in weights and weights[0] != weights[1]:
+        raise ComparisonError(
+            f"The held-out spectrum of {_name((held_out.layer, held_out.snapshot))} is of other weights than the "
+            "training one. Give both of one snapshot."
+        )
     mine, theirs = (s.provenance.get("data_digest") for s in (spectrum, held_out))
     if mine == theirs and (mine or spectrum.split == held_out.split):
         raise ComparisonError(

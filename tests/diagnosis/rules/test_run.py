@@ -248,6 +248,45 @@ def test_held_out_spectra_are_of_other_data(course, exact):
         diagnose_run(course({"fc1": [[1.0]]}, held_out={"fc1": [[1.0]]}, fields=digest))
 
 
+def test_held_out_spectra_are_of_the_same_weights_and_size(course, exact):
+    mine = course({"fc1": [exact([1.0, 2.0], provenance={"snapshot_digest": "a"})]})
+    for values, digest, word in (([1.0, 2.0], "b", "other weights"), ([1.0], "a", "two networks")):
+        held_out = exact(values, snapshot="0", split="held_out", provenance={"snapshot_digest": digest})
+        with pytest.raises(ComparisonError, match=word):
+            diagnose_run(replace(mine, held_out={("fc1", "0"): held_out}))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"snapshot": "now"},
+        {"complete": False},
+        {"split": "held_out"},
+        {"provenance": {"data_digest": "other"}},
+        {"values": [1.0]},
+    ],
+    ids=str,
+)
+def test_a_past_that_is_none_is_refused(exact, fields):
+    now, past = exact([0.1, 0.2], provenance={"data_digest": "mine"}), {"values": [1.0, 2.0], "snapshot": "before"}
+    with pytest.raises(ComparisonError):
+        diagnose(now, history=[exact(**past | fields)])
+
+
+@pytest.mark.parametrize("fields", [{"snapshot": "other"}, {"values": [1.0]}, {"split": "data"}], ids=str)
+def test_held_out_data_that_are_none_are_refused(exact, fields):
+    with pytest.raises(ComparisonError):
+        diagnose(exact([0.1, 0.2]), held_out=exact(**{"values": [1.0, 2.0], "split": "held_out"} | fields))
+
+
+def test_what_is_still_on_its_way_is_no_past_of_a_cell(course, exact):
+    rows = [exact([1.0, 2.0], complete=False), exact([1.0, 2.1]), exact([1.0, 2.2], complete=False)]
+    unfinished = {"fc1": [None, None, exact([1.0, 2.0], complete=False)]}
+    known = course({"fc1": rows}, held_out=unfinished, recorded={"loss": [1.0, 0.5, 0.2]})
+    for label in known.snapshots:
+        assert diagnose_cell(known, "fc1", label).layer == "fc1"
+
+
 def test_a_reference_of_another_curvature_is_refused(course):
     reference = course({"fc1": [[1.0]]}, fields={"curvature": "ggn"})
     with pytest.raises(ComparisonError, match="reference run"):
