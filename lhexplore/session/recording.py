@@ -1,7 +1,8 @@
 """Recording a training with the traces of its layers, and asking while it runs whether they are healthy."""
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
@@ -10,7 +11,7 @@ from ..diagnosis.monitor.cusum import Monitor, Monitoring, MonitorSettings, foll
 from ..diagnosis.monitor.healthy import Reference, require_same_layers
 from ..diagnosis.monitor.trace_paths import Alarm
 from ..errors import ComparisonError, SettingError
-from ..snapshots import Recorder, traces_file
+from ..snapshots import Recorder
 from ..snapshots.schedule import Schedule, due
 from ..trace_point import TracePoint
 from .monitoring import reference_of
@@ -76,6 +77,8 @@ def record(
         ...         recorder.step(step)
         ...         ...
     """
+    if not isinstance(settings, MonitorSettings):
+        raise SettingError(f"settings must be MonitorSettings(…), got {settings!r:.60}.")
     is_due = due(every, schedule)
     if data is None:
         asked = {"loss": loss, "curvature_every": curvature_every, "reference": reference, "on_alarm": on_alarm}
@@ -129,7 +132,7 @@ class Recording(Recorder):
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:
-        """The alarms so far, against ``reference``.
+        """The alarms so far, against ``reference``; after a return to an earlier step, those up to there and since.
 
         Raises:
             SettingError: no reference was given.
@@ -153,15 +156,36 @@ class Recording(Recorder):
             ComparisonError: the reference has other layers, or traces of another kind.
         """
         limits = self._settings if settings is None else settings
+        if not isinstance(limits, MonitorSettings):
+            raise SettingError(f"settings must be MonitorSettings(…), got {settings!r:.60}.")
         known = self._watching.reference if reference is None and self._watching is not None else None
         healthy = known if reference is None else reference_of(reference, floor=limits.floor)
-        return follow(traces_file.in_order(self._points), healthy, limits)
+        return follow(_followed(self._points), healthy, limits)
 
     def _take(self, point: TracePoint) -> None:
-        behind = bool(self._points) and point.step <= self._points[-1].step  # told about a step again
+        before = self._points[-1].step if self._points else -1
         self._points.append(point)
-        if self._watching is None or behind or not point.traces:
+        if self._watching is None or point.step == before or not point.traces:  # the same step, told about again
             return
-        for alarm in self._watching.update(point.step, point.traces):
+        if point.step < before:  # training went back: what it left behind is no longer part of the run
+            self._watching = Monitor(self._watching.reference, self._settings)
+            for earlier in _followed(self._points)[:-1]:
+                self._watching.update(earlier.step, self._complete(earlier))
+        for alarm in self._watching.update(point.step, self._complete(point)):
             if self._call is not None:
                 self._call(alarm)
+
+    def _complete(self, point: TracePoint) -> dict[str, tuple[float, float]]:
+        """The traces of all layers of the reference; NaN where one was not measured, which the monitor passes over."""
+        known = self._watching.reference if self._watching is not None else None
+        return {layer: point.traces.get(layer, (math.nan, math.nan)) for layer in (known.courses if known else ())}
+
+
+def _followed(points: Sequence[TracePoint]) -> list[TracePoint]:
+    """The points of a run that may have gone back to earlier steps: those it left behind are dropped."""
+    kept: list[TracePoint] = []
+    for point in points:
+        while kept and kept[-1].step >= point.step:
+            kept.pop()
+        kept.append(point)
+    return kept

@@ -270,6 +270,58 @@ def test_a_step_told_twice_is_monitored_once(tmp_path):
     assert recorder.alarms == ()
 
 
+def test_a_training_that_goes_back_is_followed_from_there(tmp_path):
+    """Resuming after a divergence: the points that were left behind count no more, and nothing ends the training."""
+    runs = healthy_runs(tmp_path, 2)
+    recorder = record(Net(), tmp_path / "run", every=1, **DATA, reference=runs)
+    for step in (0, 1, 2, 3, 2, 3, 4, 4, 1, 5):
+        recorder.step(step)
+    assert [point.step for point in recorder.traces] == [0, 1, 2, 3, 2, 3, 4, 4, 1, 5]
+    followed = recorder.monitor()
+    steps = {step for path in followed.paths for step in path.steps} | {one.step for one in followed.skipped}
+    assert steps <= {0, 1, 5}
+    assert recorder.alarms == followed.alarms
+
+
+def test_alarms_of_what_was_left_behind_are_taken_back(tmp_path):
+    runs = healthy_runs(tmp_path, 2)
+
+    class Heated(Net):
+        """The same network, whose curvature can be turned up: a buffer travels with the weights."""
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("factor", torch.tensor(1.0))
+
+        def forward(self, x):
+            return super().forward(x) * self.factor
+
+    net, heard = Heated(), []
+    recorder = record(net, tmp_path / "run", every=1, **DATA, reference=runs, on_alarm=heard.append)
+    recorder.step(0)
+    net.factor.fill_(6.0)
+    for step in range(1, 6):
+        recorder.step(step)
+    assert recorder.alarms
+    assert {alarm.step for alarm in recorder.alarms} <= set(range(1, 6))
+    said = len(heard)
+    net.factor.fill_(1.0)
+    recorder.step(1)
+    assert recorder.alarms == recorder.monitor().alarms == ()
+    assert len(heard) == said
+
+
+@pytest.mark.parametrize("wrong", [{"h": 3}, None, 5.0])
+def test_settings_of_another_kind_are_refused(wrong, tmp_path):
+    with pytest.raises(SettingError, match="MonitorSettings"):
+        record(Net(), tmp_path / "run", **DATA, settings=wrong)
+    if wrong is not None:
+        recorder = record(Net(), tmp_path / "run", every=1, **DATA)
+        recorder.step(0)
+        with pytest.raises(SettingError, match="MonitorSettings"):
+            recorder.monitor(settings=wrong)
+
+
 def test_a_reference_of_another_network_or_loss_is_refused_before_training(tmp_path):
     runs = healthy_runs(tmp_path, 1)
     with pytest.raises(ComparisonError, match="same layers"):
