@@ -3,6 +3,10 @@
 Spearman's coefficient is Pearson's of the ranks, ties sharing their mean rank. Its interval is the wider of two: the
 percentiles of a bootstrap (of blocks, where neighbours depend on each other), and Fisher's transform with the standard
 error of Bonett and Wright (Psychometrika 65, 2000), which the bootstrap of a handful of pairs falls short of.
+
+Two series that drift agree by chance, however many points they have. So of a series Fisher's transform counts as many
+independent pairs as its ranks are worth: 1/n* = 1/n + 2/n · Σ (1 − j/n) r_x(j) r_y(j) with the autocorrelations of both
+(Bartlett, JRSS 98, 1935; Pyper and Peterman, Can. J. Fish. Aquat. Sci. 55, 1998). Two random walks are worth about two.
 """
 
 import math
@@ -53,7 +57,8 @@ def rank_correlation(x: Sequence[float], y: Sequence[float], *, block: int = 1, 
     Args:
         x: one side.
         y: the other side, as long.
-        block: how many neighbours are drawn together; more than 1 where values follow each other in time.
+        block: how many neighbours are drawn together; more than 1 where values follow each other in time, which also
+            counts the pairs as what their autocorrelations leave of them.
         seed: of the bootstrap.
 
     Raises:
@@ -79,7 +84,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float], *, block: int = 1, 
     drawn = _spearman(a, b, _resamples(n, block, seed))
     sides = 100 * (1 - COVER) / 2
     low, high = np.nanpercentile([value, *drawn], [sides, 100 - sides])  # NaN: a resample that does not vary
-    wide = _by_transform(value, n, blocks=n // block)
+    wide = _by_transform(value, n, worth=_worth(a, b) if block > 1 else n)
     return Correlation(value, (min(float(low), wide[0]), max(float(high), wide[1])), n)
 
 
@@ -132,10 +137,26 @@ def _resamples(n: int, block: int, seed: int) -> Float[ndarray, "r n"]:
     return np.asarray((rows[:, :, None] == np.arange(n)).sum(1), float)
 
 
-def _by_transform(value: float, n: int, *, blocks: int) -> tuple[float, float]:
+def _worth(a: Float[ndarray, " n"], b: Float[ndarray, " n"]) -> float:
+    """How many independent pairs two series are worth, at most as many as there are."""
+    x, y = (_autocorrelations(_ranks(side, np.ones((1, len(side))))[0]) for side in (a, b))
+    n = len(a)
+    left = 1 + 2 * float(((1 - np.arange(1, n) / n) * x * y).sum())
+    return n / max(left, 1.0)
+
+
+def _autocorrelations(series: Float[ndarray, " n"]) -> Float[ndarray, " lags"]:
+    """Of a series of mean zero, at every lag from 1 up."""
+    products = np.correlate(series, series, "full")[len(series) - 1 :]
+    return np.asarray(products[1:] / products[0])
+
+
+def _by_transform(value: float, n: int, *, worth: float) -> tuple[float, float]:
     """Fisher's transform of the largest coefficient below 1 that n ranks can have, or of ``value``."""
     most = 1 - 12 / (n * (n**2 - 1))
     centre = max(-most, min(value, most))
-    reach = _NORMAL * math.sqrt((1 + centre**2 / 2) / (max(blocks, LEAST) - 3))
+    if worth <= LEAST - 1:
+        return -1.0, 1.0
+    reach = _NORMAL * math.sqrt((1 + centre**2 / 2) / (worth - 3))
     low, high = math.tanh(math.atanh(centre) - reach), math.tanh(math.atanh(centre) + reach)
     return min(low, value), max(high, value)

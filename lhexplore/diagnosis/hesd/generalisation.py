@@ -11,7 +11,8 @@ from .picker import HELD_OUT_ACCURACY
 
 CAUTION = (
     "Snapshots of one run follow each other: whatever moves through training goes with everything else that does, so "
-    "a strong correlation here is no evidence of a cause. The intervals are those of blocks of neighbours."
+    "a strong correlation here is no evidence of a cause. The intervals count a run as the few independent pairs "
+    "that it is worth."
 )
 
 

@@ -12,6 +12,7 @@ from lhexplore.errors import ComparisonError, SettingError
 
 ROUNDING = 1e-14  # a quotient of sums of ranks
 COVERED = 0.95
+BY_CHANCE = 0.08  # 95 % intervals leave 5 % of 100 trials; these know that to ± 2
 
 
 @pytest.mark.parametrize("n", [4, 7, 30])
@@ -61,6 +62,51 @@ def test_neighbours_that_move_together_know_less():
     assert alone.value == blocks.value
     assert np.ptp(blocks.interval) > np.ptp(alone.interval)
     assert rank_correlation(x[:4], y[:4], block=9).pairs == 4
+
+
+def certain(draw, n, trials=100):
+    """How often a pair of series is called rising or falling."""
+    found = (generalisation(paired(*draw(np.random.default_rng([n, i]))), ["m"], seed=i) for i in range(trials))
+    return sum(one.correlations["m"].sign != "undecided" for one in found) / trials
+
+
+def paired(gaps, values):
+    return [{"loss": 0.0, "val_loss": float(x), "m": float(y)} for x, y in zip(gaps, values, strict=True)]
+
+
+@pytest.mark.parametrize("n", [8, 20, 50])
+def test_random_walks_do_not_go_with_each_other(n):
+    assert certain(lambda g: np.cumsum(g.standard_normal((2, n)), axis=1), n) <= BY_CHANCE
+
+
+@pytest.mark.parametrize("n", [8, 20, 50])
+def test_nor_do_independent_values(n):
+    assert certain(lambda g: g.standard_normal((2, n)), n) <= BY_CHANCE
+
+
+def test_what_does_go_together_is_still_found():
+    def twins(g, drift):
+        steps, own = g.standard_normal(50), 0.3 * g.standard_normal(50)
+        return (np.cumsum(steps), np.cumsum(steps) + own) if drift else (steps, steps + own)
+
+    for drift in (False, True):
+        assert certain(lambda g, drift=drift: twins(g, drift), 50) >= 0.9
+
+
+def test_pairs_of_a_series_are_worth_what_their_autocorrelations_leave():
+    x = np.cumsum(np.random.default_rng(5).standard_normal(30))
+    y = np.random.default_rng(6).standard_normal(30) + 0.3 * x
+    ranks = [rankdata(side) - 15.5 for side in (x, y)]
+    left = 1.0
+    for lag in range(1, 30):
+        a, b = (sum(r[i] * r[i + lag] for i in range(30 - lag)) / sum(r**2) for r in ranks)
+        left += 2 * (1 - lag / 30) * a * b
+    value = spearmanr(x, y).statistic
+    reach = 1.959964 * math.sqrt((1 + value**2 / 2) / (30 / left - 3))
+    low, high = rank_correlation(x.tolist(), y.tolist(), block=3).interval
+    assert left > 1.5  # they do drift
+    assert low <= math.tanh(math.atanh(value) - reach) + 1e-6
+    assert high >= math.tanh(math.atanh(value) + reach) - 1e-6
 
 
 def test_pairs_that_are_not_known_are_left_out_and_seeds_are_kept():
