@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ..diagnosis import metrics
+from ..diagnosis import METRICS, STATE_METRICS, metrics
 from ..diagnosis.alike import require_alike
 from ..diagnosis.hesd.generalisation import CAUTION, generalisation
+from ..errors import SettingError, suggest
 from ..spectrum import WHOLE
-from .on_frozen_data import on_frozen_data
+from .on_frozen_data import PREFIX, on_frozen_data
 from .selection import Layers, blocks
 from .table import Table
 
@@ -31,8 +32,11 @@ def generalisation_of(
         split: which spectra to take the metrics of, "data" or "held_out".
 
     Raises:
+        SettingError: ``names`` holds one that no metric and nothing recorded has.
         ComparisonError: if the spectra of two snapshots were found by different methods.
     """
+    if names is not None:
+        _require_known(session, names)
     rows: list[dict[str, Any]] = []
     gap = ""
     for layer in blocks(session.layers, layers):
@@ -56,6 +60,17 @@ def generalisation_of(
             rows.append(_row(layer, name, float("nan"), float("nan"), float("nan"), len(known), "undecided", why))
     told = f"Rank correlation with the gap {gap}, 95 % intervals. " if gap else ""
     return Table(rows, caption=told + CAUTION)
+
+
+def _require_known(session: "Session", names: Any) -> None:
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise SettingError(f"names must be a list of names of metrics; got {names!r:.60}.")
+    evaluated = [prefix + name for prefix in PREFIX.values() for name in ("loss", "accuracy")]
+    recorded = chain(*(row.metrics for row in session.snapshots))
+    known = dict.fromkeys([*METRICS, *STATE_METRICS, *evaluated, *recorded])
+    for name in names:
+        if name not in known:
+            raise SettingError(f"There is no metric {name!r}. {suggest(name, known)}")
 
 
 def _row(

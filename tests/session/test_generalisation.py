@@ -1,5 +1,6 @@
 """Metrics beside the generalisation gap over the snapshots of a real, small training."""
 
+import inspect
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 import lhexplore as lh
-from lhexplore.errors import ComparisonError
+from lhexplore.errors import ComparisonError, SettingError
 from lhexplore.session.generalisation import generalisation_of
 
 
@@ -84,3 +85,15 @@ def test_estimates_and_exact_spectra_are_not_mixed(run, monkeypatch):
     monkeypatch.setattr(run, "cached", lambda layer, label, **_: answers.get(label))
     with pytest.raises(ComparisonError, match="method"):
         generalisation_of(run, "0", names=["trace"])
+
+
+def test_a_name_that_nothing_has_is_refused(run):
+    for computed in (False, True):  # whatever is cached
+        if computed:
+            run.compute(["0"], progress=False)
+        with pytest.raises(SettingError, match=r"no metric 'trase'\. Did you mean 'trace'"):
+            run.generalisation("0", names=["trace", "trase"])
+    with pytest.raises(SettingError, match="list of names"):
+        inspect.unwrap(generalisation_of)(run, "0", names="trace")  # past the shape checker of the tests
+    known = ["gradient_norm", "held_out_accuracy"]
+    assert {row["metric"] for row in run.generalisation("0", names=known)} == set(known)
