@@ -110,7 +110,7 @@ def relative_of(session: "Session", layer: str | None = None, snapshot: int | st
         raise SettingError("Comparing two data sets needs a second loader: Session(…, held_out=loader).")
     pair: list[Spectrum] = [session.spectrum(layer, snapshot, split=split) for split in ("data", "held_out")]
     accuracies = _accuracies(session, pair[0].snapshot)
-    return relative(*pair, accuracy=accuracies.values, examples=accuracies.examples)
+    return relative(*pair, accuracy=accuracies.values, examples=accuracies.examples, thresholds=session.thresholds)
 
 
 class _Accuracies(NamedTuple):

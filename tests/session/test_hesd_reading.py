@@ -109,6 +109,13 @@ def test_two_data_sets(session):
     assert found.accuracy.after == session.losses()["held_out_accuracy"]
 
 
+def test_the_limits_of_the_session_hold_for_two_data_sets(session):
+    assert relative_of(session)
+    session.thresholds = lh.Thresholds(floor=1e6)
+    with pytest.raises(ComparisonError, match="floor"):
+        relative_of(session)
+
+
 def test_two_data_sets_of_a_negative_type_are_refused(model, loader, negative):
     with (
         lh.Session(

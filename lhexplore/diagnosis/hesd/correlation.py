@@ -22,6 +22,7 @@ from ...spectrum import Spectrum
 from ..arguments import numbers, spectra
 from ..measure import require_comparable
 from ..number_texts import short
+from ..thresholds import Thresholds
 from .hesd import compare_kh, hesd
 
 LEAST = 4  # pairs: with three, the largest possible coefficient comes by chance in one case of three
@@ -88,13 +89,16 @@ def rank_correlation(x: Sequence[float], y: Sequence[float], *, block: int = 1, 
     return Correlation(value, (min(float(low), wide[0]), max(float(high), wide[1])), n)
 
 
-def over_pairs(found: Sequence[Spectrum], accuracies: Sequence[float], *, seed: int = 0) -> dict[str, Correlation]:
+def over_pairs(
+    found: Sequence[Spectrum], accuracies: Sequence[float], *, seed: int = 0, thresholds: Thresholds = Thresholds()
+) -> dict[str, Correlation]:
     """Correlate K_H and |C_t| of several (network, data) pairs with the accuracies there.
 
     Args:
         found: the spectrum of each pair, all of the same kind and with the same number of steps.
         accuracies: of each pair.
         seed: of the bootstrap.
+        thresholds: for the floor below which no type is named.
 
     Raises:
         SettingError: for fewer than four pairs, or lists that do not fit each other.
@@ -104,7 +108,7 @@ def over_pairs(found: Sequence[Spectrum], accuracies: Sequence[float], *, seed: 
     numbers(accuracies, "accuracies")
     if len(found) != len(accuracies):
         raise SettingError(f"There must be one accuracy per spectrum ({len(found)}), got {len(accuracies)}.")
-    read = [hesd(s) for s in found]
+    read = [hesd(s, floor=thresholds.floor) for s in found]
     for s, one in zip(found, read, strict=True):
         if one.type != "MP" or one.psd:
             raise ComparisonError(

@@ -17,6 +17,7 @@ from ..alike import require_alike
 from ..arguments import a_spectrum, is_number
 from ..laid_out import as_html, as_text
 from ..number_texts import short
+from ..thresholds import Thresholds
 from .hesd import Hesd, compare_kh, hesd
 from .shares import Interval, difference_between
 
@@ -96,6 +97,7 @@ def relative(
     *,
     accuracy: tuple[float, float] | None = None,
     examples: tuple[int, int] | None = None,
+    thresholds: Thresholds = Thresholds(),
 ) -> Relative:
     """Compare the criteria of one network (or layer) on data A with those on data B.
 
@@ -104,6 +106,7 @@ def relative(
         b: the spectrum of the same weights on data B, computed in the same way.
         accuracy: on A and on B, between 0 and 1.
         examples: how many they were counted on; gives their difference an interval (Newcombe's, 95 %).
+        thresholds: for the floor below which no type is named.
 
     Raises:
         SettingError: for what is no spectrum, accuracies that are not two shares, or examples that are not two
@@ -119,7 +122,7 @@ def relative(
             f"The spectra are of different weights ({a.snapshot!r} and {b.snapshot!r}): compare the same network on "
             "two data sets, or several snapshots with pick_snapshots()."
         )
-    before, after = (_readable(name, hesd(s)) for name, s in (("A", a), ("B", b)))
+    before, after = (_readable(name, hesd(s, floor=thresholds.floor)) for name, s in (("A", a), ("B", b)))
     compare_kh(before, after)
     kh = Change(f"K_H ({before.kh_basis})", before.kh, after.kh, _apart(before.kh_interval, after.kh_interval))
     ct = Change("C_t", before.ct, after.ct, _apart(before.interval, after.interval))

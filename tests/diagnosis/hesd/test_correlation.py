@@ -8,6 +8,7 @@ from scipy.stats import rankdata, spearmanr
 
 from lhexplore.diagnosis.hesd.correlation import over_pairs, rank_correlation
 from lhexplore.diagnosis.hesd.generalisation import generalisation
+from lhexplore.diagnosis.thresholds import Thresholds
 from lhexplore.errors import ComparisonError, SettingError
 
 ROUNDING = 1e-14  # a quotient of sums of ranks
@@ -140,6 +141,8 @@ def test_over_pairs_of_network_and_data(lanczos):
     found = over_pairs(spectra, [0.9, 0.8, 0.7, 0.6, 0.5])
     assert found["kh"].value == found["re"].value == -1.0
     assert found["kh"].pairs == 5
+    with pytest.raises(ComparisonError, match="undecided"):
+        over_pairs(spectra, [0.9, 0.8, 0.7, 0.6, 0.5], thresholds=Thresholds(floor=4.1))
     with pytest.raises(SettingError, match="one accuracy per spectrum"):
         over_pairs(spectra, [0.9])
     with pytest.raises(SettingError, match="at least 4"):

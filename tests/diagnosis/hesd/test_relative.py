@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import binomtest
 
 from lhexplore.diagnosis.hesd.relative import relative
+from lhexplore.diagnosis.thresholds import Thresholds
 from lhexplore.errors import ComparisonError, SettingError
 
 
@@ -83,6 +84,13 @@ def test_accuracies_are_shares(exact):
     for accuracy in ((90, 80), (math.nan, 0.5), (-0.1, 0.5)):
         with pytest.raises(SettingError, match="between 0 and 1"):
             relative(exact([-1, 4]), exact([-1, 4]), accuracy=accuracy)
+
+
+def test_the_floor_of_the_thresholds_holds_here_too(exact):
+    pair = exact([-1, 4]), exact([-1.44, 4])
+    assert relative(*pair, thresholds=Thresholds(floor=3.9)).kh.difference
+    with pytest.raises(ComparisonError, match="below the floor"):
+        relative(*pair, thresholds=Thresholds(floor=4.1))
 
 
 def test_it_is_escaped(exact):
