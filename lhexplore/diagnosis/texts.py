@@ -54,6 +54,11 @@ ASYMMETRIC = Phrase(
     "Unresolved: round-off decides. The products are {defect:.2g} away from symmetric (limit {limit:g}), so signs "
     "are not reliable. Usual causes: confident outputs in float32, dropout, BatchNorm in training mode. Use float64."
 )
+ENOUGH_PROBES = 5  # lhexplore's choice, and its default
+LOCALISED = (
+    f"With fewer than {ENOUGH_PROBES} start vectors the intervals may miss an eigenvalue that lives on few parameters: "
+    "add start vectors (probes=)."
+)
 _STRADDLES = Phrase(
     "C_t lies between {low:.3g} and {high:.3g}, on both sides of {limit:g}, so no type is named. {next}"
 )
@@ -113,7 +118,14 @@ def hesd_remarks(spectrum: Spectrum, *, psd: bool, preview: int) -> tuple[str, .
         remarks.append("Preliminary: the spectrum is still being improved, and K_H grows with the number of steps.")
     if not spectrum.exact and spectrum.probes < preview:
         remarks.append(f"Preview only: {spectrum.probes} probes; numbers worth quoting need at least {preview}.")
+    if hides(spectrum):
+        remarks.append(LOCALISED)
     return tuple(remarks)
+
+
+def hides(spectrum: Spectrum) -> bool:
+    """Whether so few start vectors were drawn that an eigenvalue on few parameters may be outside every interval."""
+    return not spectrum.exact and spectrum.probes < ENOUGH_PROBES
 
 
 def _ask_whole(spectrum: Spectrum) -> str:

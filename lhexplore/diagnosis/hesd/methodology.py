@@ -14,6 +14,7 @@ from ...spectrum import WHOLE, Spectrum
 from ..arguments import a_spectrum, named_numbers, spectra
 from ..laid_out import as_html
 from ..losses import small, train_loss
+from ..texts import LOCALISED
 from ..thresholds import Thresholds
 from . import stages
 from .causes import Cause, Context, mundane_causes
@@ -132,7 +133,7 @@ def methodology(
         stages.data(spectrum, context),
         stages.method(spectrum),
         stages.numbers(spectrum, found),
-        stages.gate(found, said=(*map(str, causes), *scale.reasons)),
+        stages.gate(found, said=(*map(str, causes), *scale.reasons, LOCALISED)),
         stages.collapse(found, scale),
         stages.level(found, beside, thresholds),
         stages.following(found),

@@ -8,6 +8,7 @@ from typing import Literal
 from ...spectrum import Spectrum
 from ..measure import recorded_count
 from ..number_texts import short
+from ..texts import LOCALISED, hides
 from ..thresholds import Thresholds
 from .causes import FEW_EXAMPLES, Context
 from .hesd import DEFECT_LIMIT, PREVIEW_PROBES, Hesd
@@ -76,6 +77,8 @@ def method(spectrum: Spectrum) -> Stage:
             doubts.append(f"m is not {STEPS}: K_H compares with nothing published.")
         if spectrum.probes < PREVIEW_PROBES:
             doubts.append(f"A preview: numbers worth quoting need at least {PREVIEW_PROBES} start vectors.")
+    if hides(spectrum):
+        said = f"{said} {LOCALISED}"
     return Stage("Spectrum", "mind" if doubts else "fine", value, " ".join([*doubts, said]), source)
 
 

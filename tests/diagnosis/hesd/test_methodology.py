@@ -134,6 +134,19 @@ def test_how_it_was_computed(lanczos):
     assert (preview.verdict, preview.value) == ("mind", "lanczos, m = 100, 2 start vectors")
 
 
+@pytest.mark.parametrize(("probes", "said"), [(1, True), (4, True), (5, False)])
+def test_few_start_vectors_may_miss_what_lives_on_few_parameters(lanczos, probes, said):
+    read = methodology(lanczos([[-1, 4]] * probes))
+    assert ("lives on few parameters" in read["Spectrum"].text) == said
+    assert any("lives on few parameters" in reason for reason in read.hesd.reasons) == said
+    assert "lives on few parameters" not in read["Gate"].text  # it stands once
+
+
+def test_an_exact_spectrum_misses_nothing(exact):
+    read = methodology(exact([-1, 4]))
+    assert "few parameters" not in " ".join([read["Spectrum"].text, *read.hesd.reasons])
+
+
 def test_the_flag_beside_an_unchanged_type(exact):
     past = [exact([-1, 10], snapshot="0")]
     for values, gate in (([-0.05, 0.5], "pass"), ([-0.4, 0.5], "stop")):
