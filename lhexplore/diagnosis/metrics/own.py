@@ -42,9 +42,7 @@ def register(metric: Metric) -> Metric:
     for field in ("unit", "meaning", "source"):
         if not isinstance(getattr(metric, field), str):
             raise SettingError(f"{field} of metric {name!r} must be a text, got {getattr(metric, field)!r:.60}.")
-    for need in metric.needs:
-        if need not in NEEDS:
-            raise SettingError(f"Metric {name!r} has an unknown need {need!r}. {suggest(need, NEEDS)}")
+    _conditions(metric.needs, name)
     for field, function in (("function", metric.function), ("error", metric.error)):
         if function is not None and not _takes_one(function):
             raise SettingError(f"{field} of metric {name!r} must be a function of one spectrum, got {function!r:.80}.")
@@ -117,7 +115,7 @@ def register_metric(
     def add(made: Function) -> Function:
         called = name or getattr(made, "__name__", type(made).__name__)
         first = next(iter((inspect.getdoc(made) or "").splitlines()), "")
-        wanted = (needs,) if isinstance(needs, str) else tuple(needs)
+        wanted = _conditions((needs,) if isinstance(needs, str) else needs, called)
         register(
             Metric(
                 called, made, unit, meaning or first or f"{called}, a metric of your own.", source, log, wanted, error
@@ -126,6 +124,16 @@ def register_metric(
         return made
 
     return add if function is None else add(function)
+
+
+def _conditions(needs: object, name: str) -> tuple[str, ...]:
+    wanted = tuple(needs) if isinstance(needs, Iterable) else (needs,)
+    for need in wanted:
+        if not isinstance(need, str):
+            raise SettingError(f"needs of metric {name!r} must be names of conditions, got {needs!r:.60}.")
+        if need not in NEEDS:
+            raise SettingError(f"Metric {name!r} has an unknown need {need!r}. {suggest(need, NEEDS)}")
+    return wanted
 
 
 def _takes_one(function: object) -> bool:

@@ -5,7 +5,8 @@ overflow nor change with the scale of the loss.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,7 +67,8 @@ def metric_error(name: str, spectrum: Spectrum) -> float:
     """How far a metric of an estimated spectrum may be off: ± 2 of it covers 95 %.
 
     0 for exact spectra, but for the ends' residuals and round-off; NaN where it cannot be told: the metric is undefined
-    or infinite, states no error, or there is only one probe.
+    or infinite, states no error, or there is only one probe. So it is where the error function of a metric of one's own
+    raises, or returns anything but a number from 0 up.
     """
     a_spectrum(spectrum)
     chosen = _find(name)
@@ -74,7 +76,10 @@ def metric_error(name: str, spectrum: Spectrum) -> float:
         return math.nan
     if chosen.error is None:
         return 0.0 if spectrum.exact else math.nan
-    return chosen.error(spectrum)
+    if chosen in _OURS:
+        return chosen.error(spectrum)
+    told = _called(chosen.error, spectrum).value
+    return told if told >= 0 else math.nan
 
 
 def explain(name: str, spectrum: Spectrum, state: LayerState | None = None) -> str:
@@ -95,7 +100,7 @@ def explain(name: str, spectrum: Spectrum, state: LayerState | None = None) -> s
     if math.isnan(value):
         remarks.append(texts.UNDEFINED)
     elif math.isinf(value):
-        remarks.append(texts.INFINITE)
+        remarks.append(texts.INFINITE if chosen in _OURS else "It is infinite: so its function says.")
     if name in ("negative_fraction", "negative_mass", "lambda_min") and psd_by_structure(spectrum):
         remarks.append(texts.STRUCTURE)
     if not spectrum.exact:
@@ -126,9 +131,14 @@ def _formed(chosen: Metric, spectrum: Spectrum) -> Outcome:
             return Outcome(math.nan, texts.NEEDS[need])
     if chosen in _OURS:
         return Outcome(float(chosen.function(spectrum)))
-    try:  # somebody's function: whatever it does, tables and pictures must go on
+    return _called(chosen.function, spectrum)
+
+
+def _called(function: Callable[[Spectrum], object], spectrum: Spectrum) -> Outcome:
+    """What somebody's function says: whatever it does, tables and pictures must go on."""
+    try:
         with np.errstate(all="ignore"):
-            value = chosen.function(spectrum)
+            value: Any = function(spectrum)
     except Exception as error:  # noqa: BLE001
         return Outcome(math.nan, f"Its function raised {type(error).__name__}: {str(error) or 'no message'}.")
     value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
@@ -136,4 +146,7 @@ def _formed(chosen: Metric, spectrum: Spectrum) -> Outcome:
         return Outcome(
             math.nan, f"Its function must return one real number, got {value!r:.60} ({type(value).__name__})."
         )
-    return Outcome(float(value))
+    try:
+        return Outcome(float(value))
+    except OverflowError:
+        return Outcome(math.nan, "Its function returned a whole number that is too large for a float.")

@@ -189,3 +189,33 @@ def test_threads_may_ask_at_once(exact):
     with ThreadPoolExecutor(3) as pool:
         first, *others = pool.map(work, range(3))
     assert others == [first, first]
+
+
+def test_a_number_too_large_for_a_float_is_undefined_and_says_so(exact):
+    register_metric(name="huge")(lambda s: 10**5000)  # more digits than Python prints, too
+    assert math.isnan(metrics(exact([1.0]))["huge"])
+    assert math.isnan(metric("huge", exact([1.0])))
+    assert "too large for a float" in explain("huge", exact([1.0]))
+
+
+@pytest.mark.parametrize("error", [lambda s: 1 / 0, lambda s: "no", lambda s: None, lambda s: 10**400, lambda s: -1.0])
+def test_an_error_that_is_none_is_not_told(error, exact):
+    register_metric(name="one", error=error)(lambda s: 1.0)
+    assert math.isnan(metric_error("one", exact([1.0])))
+
+
+def test_an_error_of_ones_own_is_told(exact):
+    register_metric(name="one", error=lambda s: np.float64(0.25))(lambda s: 1.0)
+    assert metric_error("one", exact([1.0])) == 0.25
+
+
+def test_infinity_of_ones_own_is_not_explained_by_a_division(exact):
+    register_metric(name="endless")(lambda s: math.inf)
+    assert explain("endless", exact([1.0])).endswith("It is infinite: so its function says.")
+
+
+@pytest.mark.parametrize("needs", [5, None, [["positive"]], [5], {"positive": 1}.values()])
+def test_needs_of_another_kind_are_refused(needs):
+    with pytest.raises(SettingError, match="needs of metric 'odd'"):
+        register_metric(name="odd", needs=needs)(lambda s: 1.0)
+    assert "odd" not in METRICS
