@@ -15,6 +15,7 @@ HELD_OUT = (
 )
 TRAIN_ACCURACY = ("accuracy", "train_accuracy", "train_acc", "train/accuracy", "acc")
 RATE = ("lr", "learning_rate")
+NUMBERS = (*TRAIN, *HELD_OUT, *TRAIN_ACCURACY, *RATE)  # what rules read as numbers; other entries may be anything
 
 
 def train_loss(losses: Mapping[str, float]) -> float | None:

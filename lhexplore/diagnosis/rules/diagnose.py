@@ -1,13 +1,13 @@
 """Put everything that can be said about one spectrum into one value."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from ...errors import SettingError
+from ...errors import ComparisonError, SettingError
 from ...layer_state import LayerState
 from ...spectrum import WHOLE, Spectrum
 from ..alike import require_earlier, require_held_out
@@ -89,10 +89,19 @@ def diagnose(
     layer, labels = spectrum.layer, _labels([*history, spectrum])
     now = labels[-1]
     others = [peer for peer in peers if peer.layer not in (None, layer)] if layer is not None else []
+    for peer in others:
+        if peer.snapshot != spectrum.snapshot:
+            raise ComparisonError(
+                f"peers has {peer.layer!r} at {peer.snapshot!r}, and the spectrum to be judged is at "
+                f"{spectrum.snapshot!r}: give the other layers at the same snapshot."
+            )
     rows = [*past_losses, losses] if past_losses else [losses]
     course = Course(
         snapshots=labels,
-        spectra={(layer, label): s for label, s in zip(labels, [*history, spectrum], strict=True)}
+        spectra={
+            (layer, label): s if s.snapshot == label else replace(s, snapshot=label)
+            for label, s in zip(labels, [*history, spectrum], strict=True)
+        }
         | {(peer.layer, now): peer for peer in others},
         held_out={} if held_out is None else {(layer, now): held_out},
         losses=dict(zip(labels[-len(rows) :], rows, strict=True)),

@@ -23,7 +23,7 @@ Mask = Bool[ndarray, "layers snapshots"]
 class Grid:
     """What rules ask a course for, formed when asked for and kept. The last row is the whole network, or the run."""
 
-    def __init__(self, course: Course, limits: Thresholds, alarms: Mapping[str, int]) -> None:
+    def __init__(self, course: Course, limits: Thresholds, alarms: Mapping[str, float]) -> None:
         """``alarms``: by layer, the optimiser step of a trace monitor's first alarm."""
         self.course, self.limits, self.alarms = course, limits, alarms
         self.labels = course.snapshots

@@ -36,6 +36,8 @@ def memorisation(grid: Grid) -> Iterator[Sign | Silence]:
         yield said[0]  # it was given to be compared with, and cannot be
     elif len(silent) == len(said):
         yield silent[-1]
+    elif elsewhere := _elsewhere(grid):
+        yield elsewhere
 
 
 def fitted(grid: Grid) -> Bool[ndarray, " snapshots"] | None:
@@ -87,6 +89,9 @@ def _alarmed(grid: Grid, fires: Bool[ndarray, " snapshots"]) -> Sign | Silence:
     steps = np.array([grid.course.steps.get(label, np.nan) for label in grid.labels], float)
     if np.isnan(steps).all():
         return Silence("D2", "no steps")
+    elsewhere = _elsewhere(grid)
+    if elsewhere and not grid.alarms.keys() & set(grid.layers):
+        return elsewhere
     first = np.array([[grid.alarms.get(name, np.inf) if name is not None else np.inf] for name in grid.layers])
     return Sign(
         "D2",
@@ -100,6 +105,12 @@ def _alarmed(grid: Grid, fires: Bool[ndarray, " snapshots"]) -> Sign | Silence:
         eigenvalue=grid.largest,
         together=True,
     )
+
+
+def _elsewhere(grid: Grid) -> Silence | None:
+    """Alarms of layers that there are no spectra of have no place."""
+    layers = sorted(grid.alarms.keys() - set(grid.layers))
+    return Silence("D2", "alarm elsewhere", {"layers": ", ".join(map(repr, layers))}) if layers else None
 
 
 def _sign(

@@ -6,7 +6,9 @@ from typing import Any
 
 from ...errors import ComparisonError, SettingError
 from ...spectrum import WHOLE, Spectrum
+from ..arguments import is_number
 from ..course import Cell, Course
+from ..losses import NUMBERS
 
 _SAME: dict[str, tuple[Callable[[Spectrum], Any], str]] = {
     "curvature": (lambda s: s.curvature, "Compute all with one curvature=."),
@@ -23,28 +25,27 @@ _SAME: dict[str, tuple[Callable[[Spectrum], Any], str]] = {
     ),
     "mode": (lambda s: s.provenance.get("mode") or None, "Compute all in one mode, mode='eval' as a rule."),
 }
+_NONE = "which is none of its snapshots: {!r:.80}."
 _OBJECT = ("curvature", "functional")  # what two runs must have in common, and two data sets
 _MEASURED = (*_OBJECT, "loss", "loss digest", "mode")
 
 
 def require_one_run(course: Course) -> None:
-    """Check labels, and that all spectra are of the same mathematical object on the same data.
+    """Check labels and losses, and that all spectra are of the same mathematical object on the same data.
 
     Raises:
-        SettingError: a cell's snapshot is none of ``course.snapshots``, or these repeat.
+        SettingError: a cell's snapshot is none of ``course.snapshots``, or these repeat; a spectrum is of another layer
+            or snapshot than its cell; a loss is no number; the reference is no course.
         ComparisonError: spectra of different curvature, functional, split, data, loss or mode, or of one layer in two
             sizes.
     """
-    if len(set(course.snapshots)) < len(course.snapshots):
-        raise SettingError(f"Snapshots must have different labels, got {course.snapshots!r:.80}.")
-    for name in ("spectra", "held_out", "states"):
-        for layer, label in getattr(course, name):
-            if label not in course.snapshots:
-                raise SettingError(
-                    f"Course.{name} has an entry for {layer or WHOLE!r} at {label!r}, which is none of its snapshots: "
-                    f"{course.snapshots!r:.80}."
-                )
+    _fits_together(course)
     if course.reference is not None:
+        if not isinstance(course.reference, Course):
+            raise SettingError(
+                f"Course.reference must be a Course, as session.course() returns it, or None; got "
+                f"{course.reference!r:.60} ({type(course.reference).__name__})."
+            )
         require_one_run(course.reference)
         sample = dict(list(course.spectra.items())[:1])
         _alike(sample | _aside(course.reference.spectra, "the reference run"), _OBJECT)
@@ -56,6 +57,30 @@ def require_one_run(course: Course) -> None:
             aside = _aside({cell: held_out}, "held-out data")
             _alike({cell: course.spectra[cell], **aside}, _MEASURED)
             _other_data(course.spectra[cell], held_out)
+
+
+def _fits_together(course: Course) -> None:
+    labels = set(course.snapshots)
+    if len(labels) < len(course.snapshots):
+        raise SettingError(f"Snapshots must have different labels, got {course.snapshots!r:.80}.")
+    for name in ("spectra", "held_out", "states"):
+        for cell, value in getattr(course, name).items():
+            if cell[1] not in labels:
+                raise SettingError(f"Course.{name} has an entry for {_name(cell)}, {_NONE.format(course.snapshots)}")
+            if (value.layer, value.snapshot) != cell:
+                raise SettingError(
+                    f"Course.{name} has at the place of {_name(cell)} what is of {_name((value.layer, value.snapshot))}"
+                    ". Put each where it belongs, under its own (layer, snapshot)."
+                )
+    for label, row in course.losses.items():
+        if label not in labels:
+            raise SettingError(f"Course.losses has an entry for {label!r}, {_NONE.format(course.snapshots)}")
+        for name in NUMBERS:
+            if name in row and not is_number(row[name]):
+                raise SettingError(
+                    f"Course.losses must have numbers under names that the rules read; {name!r} at {label!r} is "
+                    f"{row[name]!r:.60} ({type(row[name]).__name__}). Leave out what is not known."
+                )
 
 
 def _aside(spectra: Mapping[Cell, Spectrum], whose: str) -> dict[Cell, Spectrum]:

@@ -101,7 +101,7 @@ class RunDiagnosis:
 
 
 def diagnose_run(
-    course: Course, thresholds: Thresholds = Thresholds(), *, alarms: Mapping[str, int] | None = None
+    course: Course, thresholds: Thresholds = Thresholds(), *, alarms: Mapping[str, float] | None = None
 ) -> RunDiagnosis:
     """Apply every rule to a whole run; rules that lack what they need stay silent and say what.
 
@@ -112,20 +112,30 @@ def diagnose_run(
 
     Raises:
         ComparisonError: spectra of different curvature, functional, split or data, or layers of changing size.
-        SettingError: what is no course, or labels that do not fit together.
+        SettingError: what is no course, labels that do not fit together, losses or alarms that are no numbers.
     """
     if not isinstance(course, Course):
         raise SettingError(f"course must be a Course, as session.course() returns it; got {course!r:.60}.")
     if not isinstance(thresholds, Thresholds):
         raise SettingError(f"thresholds must be Thresholds(…), got {thresholds!r:.60}.")
     require_one_run(course)
-    named_numbers({} if alarms is None else alarms, "alarms")
+    _check_alarms({} if alarms is None else alarms)
     grid = Grid(course, thresholds, alarms or {})
     with np.errstate(all="ignore"):
         said = [item for rule in RULES for item in rule(grid)] if grid.labels else []
     signs = tuple(item for item in said if isinstance(item, Sign) and item.fires.any())
     found = in_order([finding for sign in signs for finding in _of_run(sign, grid)])
     return RunDiagnosis(found, _silent(said, grid), course.layers, course.snapshots, thresholds, grid, signs)
+
+
+def _check_alarms(alarms: Any) -> None:
+    named_numbers(alarms, "alarms")
+    for layer, step in alarms.items():
+        if not 0 <= step < np.inf:
+            raise SettingError(
+                f"alarms must give the step of each layer's first alarm, a finite number from 0 up; {layer!r} has "
+                f"{step!r}."
+            )
 
 
 def _silent(said: list[Sign | Silence], grid: Grid) -> dict[str, str]:

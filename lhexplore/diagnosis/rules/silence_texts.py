@@ -28,6 +28,10 @@ SILENCES = {
         "monitor: training data alone do not tell."
     ),
     "no steps": Phrase("The trace monitor counts optimiser steps, and those of the snapshots are not known."),
+    "alarm elsewhere": Phrase(
+        "The trace monitor's alarms of {layers} were left out: there are no spectra of them in this run. Compute them, "
+        "or mend the names."
+    ),
     "other reference": Phrase(
         "The reference run has no snapshots at comparable training losses with spectra of the same blocks, made in the "
         "same way."

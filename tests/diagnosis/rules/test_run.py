@@ -287,6 +287,63 @@ def test_what_is_still_on_its_way_is_no_past_of_a_cell(course, exact):
         assert diagnose_cell(known, "fc1", label).layer == "fc1"
 
 
+def test_weights_that_differ_under_one_label_are_told_apart(exact):
+    past, now = (exact([0.1, 1.0 + k], provenance={"snapshot_digest": str(k)}) for k in range(2))
+    assert diagnose(now, history=[past], losses={"loss": 0.1}, past_losses=[{"loss": 1.0}]).snapshot == "now"
+
+
+def test_peers_are_of_the_same_snapshot(exact):
+    with pytest.raises(ComparisonError, match="same snapshot"):
+        diagnose(exact([1.0]), peers=[exact([1.0], layer="fc2", snapshot="other")])
+
+
+def misused(course, **fields):
+    """What only reaches the rules where types are not checked on the way."""
+    for name, value in fields.items():
+        object.__setattr__(course, name, value)
+    return course
+
+
+@pytest.mark.parametrize("name", ["loss", "val_loss", "acc", "lr"])
+@pytest.mark.parametrize("value", ["fast", [0.1], 1j, None, True], ids=str)
+def test_losses_are_numbers(course, name, value):
+    known = course({"fc1": [[1.0], [1.1]]})
+    with pytest.raises(SettingError, match=name):
+        diagnose_run(misused(known, losses={"1": {name: value}}))
+    assert diagnose_run(misused(known, losses={"1": {"optimizer": "Adam", "betas": (0.9, 0.999)}})) is not None
+
+
+def test_what_is_of_another_place_is_refused(course, exact):
+    known = course({"fc1": [[1.0], [1.1]]}, gradients={"fc1": [1.0, 1.0]})
+    for layer, label in (("fc1", "1"), ("fc2", "0"), (None, "0")):
+        with pytest.raises(SettingError, match="where it belongs"):
+            diagnose_run(replace(known, spectra={("fc1", "0"): exact([1.0], layer=layer, snapshot=label)}))
+    with pytest.raises(SettingError, match="where it belongs"):
+        diagnose_run(replace(known, states={("fc1", "1"): known.states["fc1", "0"]}))
+    with pytest.raises(SettingError, match="none of its snapshots"):
+        diagnose_run(replace(known, losses={"2": {"loss": 1.0}}))
+
+
+@pytest.mark.parametrize("reference", ["runs/healthy", 3, []], ids=str)
+def test_a_reference_is_a_course(course, reference):
+    with pytest.raises(SettingError, match="reference must be a Course"):
+        diagnose_run(misused(course({"fc1": [[1.0]]}), reference=reference))
+
+
+@pytest.mark.parametrize("step", [np.nan, np.inf, -1], ids=str)
+def test_alarms_are_steps(course, step):
+    with pytest.raises(SettingError, match="finite"):
+        diagnose_run(course({"fc1": [[1.0]]}), alarms={"fc1": step})
+
+
+def test_alarms_of_layers_without_spectra_are_told(course):
+    known = course({"fc1": [[1.0], [1.1]]}, recorded={"accuracy": [1.0, 1.0]}, steps={"0": 0, "1": 10})
+    both = diagnose_run(known, alarms={"fc1": 1, "fc2": 1})
+    assert [f.layer for f in both.findings if f.rule == "D2"] == ["fc1"]
+    for run in (both, diagnose_run(known, alarms={"fc2": 1})):
+        assert "'fc2'" in run.silent["D2"]
+
+
 def test_a_reference_of_another_curvature_is_refused(course):
     reference = course({"fc1": [[1.0]]}, fields={"curvature": "ggn"})
     with pytest.raises(ComparisonError, match="reference run"):
