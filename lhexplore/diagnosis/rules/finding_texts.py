@@ -44,9 +44,11 @@ _WORDINGS = {
         "Dead or underused layer",
         "Only {value:.3g} of this layer's directions have any curvature, {possible:.3g} of those that the frozen data "
         "could show.",
-        "Look at the share of units that are never active, in this layer and in the one before it.",
+        "Look at the share of units that are never active, in this layer and in the one before it; of an embedding, at "
+        "the rows that the frozen data never ask for.",
         f"A unit that is never active takes its weights, and those that it feeds, out of the loss; {_STUDY}",
-        "Units that are active on these data, or a rank that grows with more frozen examples.",
+        "Units that are active on these data, or a rank that grows with more frozen examples: rows of an embedding "
+        "that no example asks for have no curvature, however well it is trained.",
     ),
     "faint": Wording(
         "Dead or underused layer",

@@ -265,6 +265,12 @@ def test_low_rank_fires_at_its_limit(course):
     assert not low_rank(course, round(1000 * T.low) + 1)
 
 
+def test_low_rank_names_rows_of_an_embedding_that_are_never_asked_for(course):
+    (f,) = low_rank(course, 50)
+    assert "embedding" in f.action
+    assert "embedding" in f.refute
+
+
 def test_a_rank_that_the_data_bound_is_not_dead(course):
     assert not low_rank(course, 50, provenance={"examples": 10, "outputs": 6})
 
