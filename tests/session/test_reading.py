@@ -153,6 +153,13 @@ def test_a_session_serves_as_reference(session, model, loader, snapshots):
     assert again.reference is course
 
 
+@pytest.mark.parametrize("wrong", ["runs/a", ["runs/a"], 5, {}])
+def test_a_reference_of_another_kind_is_refused(session, wrong):
+    for reference in (wrong, [session]):
+        with pytest.raises(errors.SettingError, match="reference must be one session"):
+            findings(session, reference=reference)
+
+
 def test_a_reference_of_another_curvature_is_refused(session):
     session.spectrum("4", "step-10")
     session.spectrum("4", "step-10", curvature="ggn")

@@ -100,11 +100,14 @@ class Monitor:
             traces: by layer, the trace, or the trace and its standard error.
 
         Raises:
-            SettingError: the step does not lie behind the last one.
+            SettingError: the step does not lie behind the last one, or a trace is no number or pair of numbers.
             ComparisonError: other layers than those of the reference, or than before.
         """
-        if not is_number(step) or not step > self._last:
+        if not is_number(step) or not self._last < step < math.inf:
             raise SettingError(f"Steps must grow from one point to the next; after {self._last:g} came {step!r}.")
+        if not isinstance(traces, Mapping):
+            raise SettingError(f"traces must be a dictionary from layers to traces, got {traces!r:.60}.")
+        pairs = {layer: _pair(layer, value) for layer, value in traces.items()}
         if not self._paths and traces:
             if self.reference is not None:
                 require_same_layers(list(traces), list(self.reference.courses), "The run and its reference")
@@ -114,8 +117,7 @@ class Monitor:
         self._last = step
         raised: list[Alarm] = []
         for layer, path in self._paths.items():
-            value = traces.get(layer, math.nan)
-            log, reason = log_trace(*(value if isinstance(value, tuple) else (value, 0.0)))
+            log, reason = log_trace(*pairs.get(layer, (math.nan, 0.0)))
             alarms, reason = path.add(step, log) if not reason else ((), reason)
             raised += alarms
             if reason:
@@ -146,6 +148,16 @@ class Monitor:
         counts = [(points, len(course.steps)) for points, course in known if course is not None]
         points, reference = max(counts, key=lambda pair: pair[0] / pair[1], default=(0, 1))
         return (MORE_POINTS.format(run=points, reference=reference),) if points > MUCH * reference else ()
+
+
+def _pair(layer: str, value: Any) -> tuple[float, float]:
+    """A trace with its standard error."""
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, 0.0)
+    if len(pair) != 2 or not all(map(is_number, pair)):
+        raise SettingError(
+            f"The trace of {layer!r} must be a number, or a pair of it and its standard error; got {value!r:.60}."
+        )
+    return float(pair[0]), float(pair[1])
 
 
 def follow(run: Run, reference: Reference | None = None, settings: MonitorSettings = MonitorSettings()) -> Monitoring:

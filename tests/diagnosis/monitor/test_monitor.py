@@ -1,5 +1,6 @@
 """The trace monitor on series whose sums can be written down."""
 
+import inspect
 import math
 from dataclasses import replace
 
@@ -217,10 +218,34 @@ def test_traces_of_another_kind_are_refused():
         Reference.of([series({"a": course()}, basis="one"), series({"a": course()}, basis="two")])
 
 
+@pytest.mark.parametrize("wrong", [5, None, [1.0], {"a": "x"}, {"a": None}, {"a": (1.0, 0.1, 2.0)}, {"a": (1.0, "x")}])
+def test_traces_of_another_kind_are_refused_and_leave_the_monitor_as_it_was(wrong):
+    update = inspect.unwrap(Monitor.update)  # past the shape checker of the tests
+    monitor = Monitor()
+    with pytest.raises(SettingError, match=r"traces must be|The trace of 'a' must be"):
+        update(monitor, 1, wrong)
+    monitor.update(1, {"a": 2.0})
+    assert [path.steps for path in monitor.result.paths] == [path.steps for path in followed({"a": 2.0})]
+
+
+def followed(traces):
+    """What a fresh monitor has after one point."""
+    monitor = Monitor()
+    monitor.update(1, traces)
+    return monitor.result.paths
+
+
+def test_a_pair_may_be_a_list():
+    update = inspect.unwrap(Monitor.update)
+    monitor = Monitor()
+    update(monitor, 1, {"a": [1.0, 2.0]})
+    assert [one.reason for one in monitor.result.skipped] == [log_trace(1.0, 2.0)[1]]
+
+
 def test_steps_must_grow():
     monitor = Monitor()
     monitor.update(5, {"a": 1.0})
-    for step in (5, 4, math.nan, "6"):
+    for step in (5, 4, math.nan, math.inf, "6"):
         with pytest.raises(SettingError, match="Steps must grow"):
             monitor.update(step, {"a": 1.0})
 
