@@ -109,7 +109,7 @@ def test_bounds(exact, values):
 @given(st.lists(probes, min_size=1, max_size=4), st.floats(0, 10))
 def test_diagnose_takes_whatever_comes(lanczos, course, loss):
     spectra = [lanczos(p, snapshot=str(i)) for i, p in enumerate(course)]
-    peers = [lanczos(p, layer=f"other {i}") for i, p in enumerate(course)]
+    peers = [lanczos(p, layer=f"other {i}", snapshot=spectra[-1].snapshot) for i, p in enumerate(course)]
     rows = [{"loss": loss, "val_loss": loss}] * (len(spectra) - 1)
     d = diagnose(
         spectra[-1],
