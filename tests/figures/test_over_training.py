@@ -256,8 +256,8 @@ def test_many_snapshots_are_thinned_and_said():
 @pytest.mark.parametrize("view", ["spectrum", "evolution", "metric", "hesd_map", "losses"])
 def test_both_frames_have_the_same_axes(session, view):
     class Scaled(CannedSession):
-        def _spectrum(self, layer, k, split):
-            return held_out(held_out(super()._spectrum(layer, k, split)))
+        def _spectrum(self, layer, k, split, curvature):
+            return held_out(held_out(super()._spectrum(layer, k, split, curvature)))
 
         def losses(self, snapshot=-1):
             return {key: 5 * value for key, value in super().losses(snapshot).items()}
