@@ -376,7 +376,8 @@ class Session:
     def diagnose(self, layer: str | None = None, snapshot: int | str = -1) -> Diagnosis:
         """HESD type, metrics and findings of one layer, or of the whole network; computes what is missing for it.
 
-        Earlier snapshots and other layers serve as the measure where they are cached; nothing else is computed.
+        Earlier snapshots and other layers serve as the measure where they are cached; nothing else is computed. The
+        findings are those that :meth:`findings` has at this place.
         """
         spectrum = self.spectrum(layer, snapshot)
         return read(self, spectrum)
