@@ -39,7 +39,7 @@ class Answers:
         seed: int,
     ) -> None:
         """``common`` is what the keys of all requests share."""
-        self.failures: dict[tuple[str | None, str], str] = {}
+        self.failures: dict[tuple[str | None, str, str], str] = {}  # by layer, snapshot and split
         self.layer = partial(block, layers)
         self.keys = Keys(common, layer=self.layer, snapshots=snapshots, data=data)
         self._lane, self._layers, self._snapshots, self._store, self._seed = lane, layers, snapshots, store, seed
@@ -207,7 +207,7 @@ class Answers:
 
     def _remember(self, request: Request, spectrum: Spectrum) -> None:
         self._store.put(self.keys.place(request, self.choice(request), spectrum), spectrum)
-        self.failures.pop((request.layer, request.snapshot), None)
+        self.failures.pop((request.layer, request.snapshot, request.split), None)
         self._forecast.observe(request, self.choice(request), spectrum)
 
     # ---- many
@@ -243,7 +243,7 @@ class Answers:
                 computed += 1
             except LhexploreError as error:
                 first = first or error
-                self.failures[request.layer, request.snapshot] = str(error)
+                self.failures[request.layer, request.snapshot, request.split] = str(error)
             done += 1
             yield Progress(done, len(wanted), time.perf_counter() - began, after)
         yield Progress(done, len(wanted), time.perf_counter() - began, 0.0)

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from .on_frozen_data import evaluated
+
 if TYPE_CHECKING:
     from .session import Session
 
@@ -15,17 +17,14 @@ def loss_series(session: "Session") -> dict[str, dict[str, float]]:
     """
     usable = [row for row in session.snapshots if row.status == "ok"]
     recorded = {row.label: {name: float(value) for name, value in row.metrics.items()} for row in session.snapshots}
-    evaluated: dict[str, dict[str, float]] = {row.label: {} for row in session.snapshots}
-    for (split, label), found in dict(session._evaluated).items():
-        prefix = "held_out_" if split == "held_out" else ""
-        evaluated[label] |= {prefix + name: value for name, value in found.items()}
+    found = {row.label: evaluated(session, row.label) for row in session.snapshots}
 
     def from_recorded(name: str) -> bool:
         known = [name in recorded[row.label] for row in usable]
-        return all(known) or (any(known) and not all(name in evaluated[row.label] for row in usable))
+        return all(known) or (any(known) and not all(name in found[row.label] for row in usable))
 
-    names = dict.fromkeys(name for rows in (recorded, evaluated) for row in rows.values() for name in row)
-    source = {name: recorded if from_recorded(name) else evaluated for name in names}
+    names = dict.fromkeys(name for rows in (recorded, found) for row in rows.values() for name in row)
+    source = {name: recorded if from_recorded(name) else found for name in names}
     return {
         row.label: {name: source[name][row.label][name] for name in names if name in source[name][row.label]}
         for row in session.snapshots

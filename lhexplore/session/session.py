@@ -44,6 +44,7 @@ from .hesd_reading import methodology_of, picks_of, relative_of
 from .lane import Lane
 from .layer_states import known_states, states
 from .monitoring import monitor, recorded_traces
+from .on_frozen_data import evaluated
 from .reading import course_of, findings, read
 from .request import FUNCTIONALS, Request
 from .selection import Layers, Which, blocks, rows
@@ -484,10 +485,7 @@ class Session:
         """Loss and accuracy known of a snapshot: what was recorded in training, and what :meth:`evaluate` found."""
         row = self._snapshots[snapshot]
         found = {name: float(value) for name, value in row.metrics.items()}
-        for split, prefix in (("data", ""), ("held_out", "held_out_")):
-            for name, value in self._evaluated.get((split, row.label), {}).items():
-                found.setdefault(prefix + name, value)
-        return found
+        return {**found, **evaluated(self, row.label), **found}  # what was recorded comes first, and counts first
 
     def evaluate(self, snapshot: int | str = -1) -> dict[str, float]:
         """Compute loss (and accuracy of a classifier) on the frozen data; one forward pass per split."""
@@ -577,7 +575,10 @@ class Session:
         bad = [row for row in rows(self._snapshots, snapshots) if row.status != "ok"]
         failures = self._answers.failures.items()
         words = [f"snapshot {row.label} was left out: {row.reason}" for row in bad]
-        words += [f"{layer or WHOLE} at {label} failed: {reason}" for (layer, label), reason in failures]
+        words += [
+            f"{layer or WHOLE} at {label}{' on held-out data' * (split != 'data')} failed: {reason}"
+            for (layer, label, split), reason in failures
+        ]
         more = f" ({len(words) - 2} more; see summary())" if len(words) > 2 else ""
         return "; ".join(words[:2]) + more
 

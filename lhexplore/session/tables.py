@@ -66,7 +66,7 @@ def check(session: "Session", found: Sequence[tuple[str, str, str]]) -> Table:
     return Table(rows, caption=session.plan().caption)
 
 
-def summary(session: "Session", failures: Mapping[tuple[str | None, str], str]) -> "pd.DataFrame":
+def summary(session: "Session", failures: Mapping[tuple[str | None, str, str], str]) -> "pd.DataFrame":
     """One row per snapshot and layer, and per snapshot for the whole network where that is known.
 
     What was recorded under the name of a measured column stands beside it, as "recorded_…".
@@ -76,7 +76,7 @@ def summary(session: "Session", failures: Mapping[tuple[str | None, str], str]) 
     return pd.DataFrame(list(_summary_rows(session, failures)))
 
 
-def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], str]) -> Iterator[dict[str, Any]]:
+def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str, str], str]) -> Iterator[dict[str, Any]]:
     before: dict[str | None, Spectrum] = {}  # the last one known of each block
     measured = (COLUMNS - LOSSES) | {*METRICS, *STATE_METRICS, *PAIR_METRICS}  # nothing recorded takes their place
     for snapshot in session.snapshots:
@@ -95,8 +95,8 @@ def _summary_rows(session: "Session", failures: Mapping[tuple[str | None, str], 
             row = {**place, "layer": shown, "size": size}
             if status != "ok":
                 yield {**row, "status": status, "reason": reason}
-            elif (name, snapshot.label) in failures:
-                yield {**row, "status": "failed", "reason": failures[name, snapshot.label]}
+            elif (name, snapshot.label, "data") in failures:
+                yield {**row, "status": "failed", "reason": failures[name, snapshot.label, "data"]}
             elif (spectrum := session.cached(name, snapshot.label)) is None:
                 known = state_metrics(states[name]) if name in states else {}
                 yield {**row, "status": "not computed", **known, "reason": ""}

@@ -587,3 +587,11 @@ def test_traces_cover_the_exact_ones_and_add_up(session):
     first = next(session.stream_traces())
     assert first.probes == 1
     assert all(np.isfinite(trace.stderr) for trace in first.layers)
+
+
+def test_a_failure_on_held_out_data_is_none_of_the_data(model, loader, capsys):
+    nan = [(torch.full((8, 64), float("nan")), torch.zeros(8, dtype=torch.long))]
+    with lh.Session(model, loader, nn.CrossEntropyLoss(), held_out=nan, cache=False) as session:
+        session.compute(split="both")
+        assert "on held-out data failed" in capsys.readouterr().err
+        assert set(session.summary().status) == {"ok"}
