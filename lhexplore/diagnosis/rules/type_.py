@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...spectrum import Spectrum
+from ..hesd.ends import ROUND_OFF
 from ..hesd.hesd import DEFECT_LIMIT, LIMIT
 from .findings import Level
 from .grid import Grid, Mask
@@ -16,7 +17,6 @@ TYPE = "HESD"
 _CLEAR = 0.5
 _UNSEEN = 40.0  # residual × √(weight × size) × this bounds how far beyond an outermost node the true end may lie
 _NEAR = 8  # nodes per probe, from either end inward, that are searched for its outermost one
-_ROOM = 0.2  # of λmax: less than this moves C_t from half of LIMIT to LIMIT
 
 
 def hesd_type(grid: Grid) -> Iterator[Sign | Silence]:
@@ -91,20 +91,22 @@ def _surely_positive(grid: Grid) -> Mask:
 
 
 def _clear(s: Spectrum) -> float:
-    """Whether every probe has converged ends whose ratio is far from the limit."""
-    room = _ROOM / 10 * s.largest
+    """Whether every probe's ends, moved by their errors towards the limit, still have a ratio far from it."""
     if s.exact or not s.probes:
-        return float(s.exact and s.error <= room)
-    # A probe's outermost nodes are among the outermost of all, as a rule; the outermost overwrites the others.
-    near = min(_NEAR * s.probes, len(s.probe))
-    first = {number: k for k, number in zip(range(near)[::-1], s.probe[:near][::-1].tolist(), strict=True)}
-    last = {number: k - near for k, number in enumerate(s.probe[-near:].tolist())}
-    if len(first) < s.probes or len(last) < s.probes:
-        return 0.0
-    tops = list(last.values())
-    ends = [*first.values(), *tops]
-    reach = s.residuals[ends] * np.maximum(1.0, _UNSEEN * np.sqrt(s.weights[ends] * s.size))
-    return float(reach.max() <= room and -s.smallest <= -_CLEAR * LIMIT * s.nodes[tops].min())
+        top, reach = s.largest, s.error
+    else:
+        # A probe's outermost nodes are among the outermost of all, as a rule; the outermost overwrites the others.
+        near = min(_NEAR * s.probes, len(s.probe))
+        first = {number: k for k, number in zip(range(near)[::-1], s.probe[:near][::-1].tolist(), strict=True)}
+        last = {number: k - near for k, number in enumerate(s.probe[-near:].tolist())}
+        if len(first) < s.probes or len(last) < s.probes:
+            return 0.0
+        ends = [*first.values(), *last.values()]
+        unseen = s.residuals[ends] * np.maximum(1.0, _UNSEEN * np.sqrt(s.weights[ends] * s.size))
+        top, reach = s.nodes[list(last.values())].min(), unseen.max()
+    # Rounding is relative to the largest of all, and so may swallow a probe that has seen only small ones.
+    reach += s.magnitude * max(s.symmetry_defect, ROUND_OFF)
+    return float(reach - s.smallest <= -_CLEAR * LIMIT * (top - reach))
 
 
 def _basis(basis: str) -> str:
