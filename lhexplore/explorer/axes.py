@@ -1,13 +1,12 @@
 """The eigenvalue axis: where a value stands, where bins end, what the ticks say.
 
-Eigenvalues span many decades and both signs, with most of them at zero. The symmetric logarithmic axis is linear
-inside ``±threshold`` and counts decades outside. Positions are computed here, so the picture needs no such scale of
-its own and the ticks can carry the true values. Folded at zero, the same axis shows sizes: "loglog".
+Positions on the symmetric logarithmic axis are computed, so the picture needs no such scale of its own and the ticks
+can carry the true values. Folded at zero, the same axis shows sizes: "loglog".
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import ceil, floor, inf, log10
+from math import ceil, floor, log10
 from typing import Literal
 
 import numpy as np
@@ -15,17 +14,16 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..diagnosis.number_texts import power_of_ten, short
+from ..figures import decades
+from ..figures.decades import AIR, HALF, even_step, extent, lowest_decade
 from ..spectrum import Spectrum
 
 Scale = Literal["symlog", "linear", "loglog"]
 SCALES = ("symlog", "linear", "loglog")
 
-HALF = 0.5  # width of [0, threshold] on the symlog axis, in decades: the zero bin is as wide as one decade
-DECADES = 6  # at most so many below the largest magnitude; what is smaller shares the zero bin
 FINEST = 12  # bins per decade, at most
 QUANTILE = 0.02  # share of the values outside the zero band that may fall into the zero bin
 APART = 0.09  # labels stand at least this share of the axis apart
-AIR = 0.04  # share of the axis that stays free at either end, so that no bar or bump is cut off
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,9 +65,7 @@ class ValueAxis:
         """Tell where values stand."""
         if self.scale == "linear":
             return np.asarray(values, dtype=np.float64)
-        ratio = np.abs(values) / self.threshold
-        outside = HALF + np.log10(np.maximum(ratio, 1.0))
-        return np.asarray((1.0 if self.folded else np.sign(values)) * np.where(ratio <= 1, HALF * ratio, outside))
+        return decades.place(np.abs(values) if self.folded else values, self.threshold)
 
     def holds(self, value: float) -> bool:
         """Tell whether a value stands between the ends."""
@@ -79,9 +75,7 @@ class ValueAxis:
         """Tell which values stand there: the inverse of ``position``."""
         if self.scale == "linear":
             return np.asarray(positions, dtype=np.float64)
-        size = np.abs(positions)
-        outside = 10 ** np.maximum(size - HALF, 0.0)
-        return np.asarray(np.sign(positions) * self.threshold * np.where(size <= HALF, size / HALF, outside))
+        return decades.value(positions, self.threshold)
 
     def edges_around(self, band: float) -> Float[ndarray, " f"]:
         """Bin edges in which everything inside ``±band`` shares one bin."""
@@ -120,35 +114,14 @@ class ValueAxis:
 def axis_of(spectra: Iterable[Spectrum | None], *, scale: Scale = "symlog", bins: int = 120) -> ValueAxis:
     """Choose one axis that holds all known spectra, with their zero bands and error bounds."""
     known = [s for s in spectra if s is not None]
-    low = min((min(s.smallest - s.error, -s.zero_band) for s in known), default=-1.0)
-    high = max((max(s.largest + s.error, s.zero_band) for s in known), default=1.0)
-    if low >= 0 >= high:  # only zeros are known
-        low, high = -1.0, 1.0
+    low, high = extent(known)
     if scale == "linear":
         return _linear(low, high, bins)
-    threshold = _threshold(known, low, high)
+    threshold = lowest_decade(known, low, high)
     if scale == "loglog":
         high = max(high, -low)
         return replace(_symlog(-high, high, 2 * bins, threshold), scale="loglog")
     return _symlog(low, high, bins, threshold)
-
-
-def _threshold(known: Sequence[Spectrum], low: float, high: float) -> float:
-    """The power of ten below nearly all values that have a sign, but not too many decades down."""
-    top = max(abs(low), abs(high))
-    small = min((_small_magnitude(s) for s in known), default=inf)
-    wanted = floor(log10(small)) if 0 < small < inf else floor(log10(top)) - 2
-    return float(10.0 ** min(max(wanted, floor(log10(top)) - DECADES), floor(log10(top)) - 1))
-
-
-def _small_magnitude(spectrum: Spectrum) -> float:
-    size = np.abs(spectrum.nodes)
-    outside = (size > spectrum.zero_band) & (spectrum.weights > 0)
-    if not outside.any():
-        return inf
-    order = np.argsort(size[outside])
-    mass = np.cumsum(spectrum.weights[outside][order])
-    return float(size[outside][order][np.searchsorted(mass, QUANTILE * mass[-1])])
 
 
 def _symlog(low: float, high: float, bins: int, threshold: float) -> ValueAxis:
@@ -172,9 +145,7 @@ def _linear(low: float, high: float, bins: int) -> ValueAxis:
 
 
 def _linear_ticks(start: float, end: float) -> dict[float, str]:
-    raw = (end - start) / 7
-    power = 10.0 ** floor(log10(raw))
-    step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw)
+    step = even_step(start, end, 7)
     count = range(ceil(start / step), floor(end / step) + 1)
     return {float(k * step): short(k * step) for k in count}
 

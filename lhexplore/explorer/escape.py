@@ -2,9 +2,10 @@
 
 import json
 import math
-import unicodedata
 from html import escape
 from typing import Any
+
+from ..figures.names import shown
 
 LONGEST = 60  # characters of a name on screen; the full name is in the data
 
@@ -14,11 +15,7 @@ _TEX = (("$$", "$\u200b$"), ("\\[", "\\\u200b["), ("\\(", "\\\u200b("))
 
 def plain(text: object, *, longest: int = LONGEST) -> str:
     """Return ``text`` as one short printable line: no control or direction marks, no formula delimiters."""
-    kept = "".join(" " if c.isspace() else c for c in str(text) if c.isspace() or unicodedata.category(c)[0] != "C")
-    line = " ".join(kept.split())
-    if len(line) > longest:
-        head = (longest - 1) // 2
-        line = f"{line[:head]}…{line[-(longest - 1 - head) :]}"
+    line = shown(text, longest=longest)
     for found, harmless in _TEX:
         line = line.replace(found, harmless)
     return line

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, inf, log10
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy import ndarray
 
 from ..diagnosis.number_texts import power_of_ten, short
 from ..spectrum import Spectrum
+from . import decades
+from .decades import AIR, DECADES, HALF, even_step, extent, lowest_decade
 from .names import shown
 
 if TYPE_CHECKING:
@@ -20,10 +22,6 @@ if TYPE_CHECKING:
 Scale = Literal["symlog", "linear", "loglog"]
 SCALES = ("symlog", "linear", "loglog")
 
-HALF = 0.5  # width of [0, threshold] on the symlog axis, in decades
-DECADES = 6  # at most so many below the largest magnitude; what is smaller shares the zero bin
-QUANTILE = 0.02  # share of the values outside the zero band that may fall into the zero bin
-AIR = 0.04  # share of the axis that stays free at either end
 PER_DECADE, BINS = 8, 80  # bins: in a decade at most, and in all about
 LABELS = 7  # that fit side by side in a column
 
@@ -41,11 +39,9 @@ class ValueScale:
         """Tell where values stand."""
         if self.kind == "linear":
             return np.asarray(values, dtype=np.float64)
-        ratio = np.abs(values) / self.threshold
-        decades = np.log10(np.maximum(ratio, 1.0))
         if self.kind == "loglog":
-            return np.asarray(decades)
-        return np.asarray(np.sign(values) * np.where(ratio <= 1, HALF * ratio, HALF + decades))
+            return np.asarray(np.log10(np.maximum(np.abs(values) / self.threshold, 1.0)))
+        return decades.place(values, self.threshold)
 
     def value(self, places: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
         """Tell which values stand there."""
@@ -53,9 +49,7 @@ class ValueScale:
             return np.asarray(places, dtype=np.float64)
         if self.kind == "loglog":
             return np.asarray(self.threshold * 10.0**places)
-        size = np.abs(places)
-        outside = 10 ** np.maximum(size - HALF, 0.0)
-        return np.asarray(np.sign(places) * self.threshold * np.where(size <= HALF, size / HALF, outside))
+        return decades.value(places, self.threshold)
 
     def edges(self) -> Float[ndarray, " e"]:
         """Bin edges over the axis: all that has no sign or is too small to be placed shares the bin at zero."""
@@ -104,43 +98,19 @@ class ValueScale:
 def scale_of(spectra: Iterable[Spectrum | None], kind: Scale = "symlog") -> ValueScale:
     """One axis that holds all known spectra, with their zero bands and error bounds."""
     known = [s for s in spectra if s is not None]
-    low = min((min(s.smallest - s.error, -s.zero_band) for s in known), default=-1.0)
-    high = max((max(s.largest + s.error, s.zero_band) for s in known), default=1.0)
-    if low >= 0 >= high:  # only zeros are known
-        low, high = -1.0, 1.0
+    low, high = extent(known)
     if kind == "linear":
         low, high = min(low, 0.0), max(high, 0.0)
         air = AIR * (high - low)
         return ValueScale(kind, low - air, high + air, (high - low) / BINS / 2)
     top = max(-low, high)
-    smallest = min((_small_magnitude(s) for s in known), default=inf)
-    wanted = floor(log10(smallest)) if 0 < smallest < inf else floor(log10(top)) - 2
-    decade = min(max(wanted, floor(log10(top)) - DECADES), floor(log10(top)) - 1)
-    threshold = max(10.0**decade, *(s.zero_band for s in known), 0.0)
+    threshold = max(lowest_decade(known, low, high), *(s.zero_band for s in known), 0.0)
     if kind == "loglog":
         return ValueScale(kind, threshold, max(top, 2 * threshold) * 1.5, threshold)
     blank = ValueScale(kind, low, high, threshold)
     ends = blank.place(np.array([min(low, -threshold), max(high, threshold)]))
     low, high = blank.value(ends + max(AIR * (ends[1] - ends[0]), 0.1) * np.array([-1, 1]))
     return ValueScale(kind, float(low), float(high), threshold)
-
-
-def _small_magnitude(spectrum: Spectrum) -> float:
-    """The magnitude below which hardly any eigenvalue lies that has a sign."""
-    size = np.abs(spectrum.nodes)
-    outside = (size > spectrum.zero_band) & (spectrum.weights > 0)
-    if not outside.any():
-        return inf
-    order = np.argsort(size[outside])
-    mass = np.cumsum(spectrum.weights[outside][order])
-    return float(size[outside][order][np.searchsorted(mass, QUANTILE * mass[-1])])
-
-
-def even_step(low: float, high: float, most: int) -> float:
-    """The distance of at most so many round numbers between two others."""
-    raw = (high - low) / most
-    power = 10.0 ** floor(log10(raw))
-    return power * next(m for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lhexplore.diagnosis.number_texts import power_of_ten, short
-from lhexplore.explorer.axes import APART, DECADES, ValueAxis, axis_of, log_ticks
+from lhexplore.explorer.axes import APART, ValueAxis, axis_of, log_ticks
+from lhexplore.figures.decades import DECADES
 from lhexplore.spectrum import Spectrum
 
 ROUND_OFF = 1e-12  # a logarithm and a power, both in float64
