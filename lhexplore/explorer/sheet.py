@@ -1,4 +1,4 @@
-"""How the kit looks: one style sheet, shared by every view of a hub and sent once."""
+"""How the kit looks, and which keys are its own: one style sheet, shared by every view of a hub and sent once."""
 
 from pathlib import Path
 
@@ -11,5 +11,5 @@ _HERE = Path(__file__).parent
 class Sheet(AnyWidget):
     """Shows nothing; brings the style sheet to wherever a view is shown."""
 
-    _esm = "export default { render() {} };"
+    _esm = t.Unicode((_HERE / "keys.js").read_text("utf-8")).tag(sync=True)
     _css = t.Unicode((_HERE / "explorer.css").read_text("utf-8")).tag(sync=True)

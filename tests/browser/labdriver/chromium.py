@@ -36,6 +36,7 @@ class Chromium:
         self._size = ViewportSize(width=width, height=height)
         self._sharpness = sharpness
         self._playwright: Playwright | None = None
+        self._tolerated: set[str] = set()
         self.outside: list[str] = []  # addresses off the loopback that a page asked for
         self.errors: list[str] = []  # console errors and uncaught exceptions
 
@@ -56,18 +57,30 @@ class Chromium:
         context.add_init_script(_PROBE)
         context.on("request", lambda request: self._note(request.url))
         context.on("console", self._note_console)
-        context.on("weberror", lambda error: self.errors.append(f"uncaught: {error.error}"))
+        context.on("weberror", lambda error: self._note_uncaught(str(error.error)))
         context.on("page", lambda page: page.on("websocket", lambda socket: self._note(socket.url)))
         return context
 
+    def tolerate(self, *beginnings: str) -> None:
+        """Do not tell of requests and errors that begin so: they are not ours. The requests fail all the same."""
+        self._tolerated.update(beginnings)
+
+    def _told(self, text: str) -> bool:
+        return not text.startswith(tuple(self._tolerated))
+
     def _note(self, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in _LOCAL_SCHEMES and parts.hostname not in ("127.0.0.1", "localhost"):
+        if self._told(url) and parts.scheme not in _LOCAL_SCHEMES and parts.hostname not in ("127.0.0.1", "localhost"):
             self.outside.append(url)
 
     def _note_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.errors.append(f"{message.text} [{message.location.get('url', '')}]"[:600])
+        source = message.location.get("url", "")
+        if message.type == "error" and self._told(source) and self._told(message.text):
+            self.errors.append(f"{message.text} [{source}]"[:600])
+
+    def _note_uncaught(self, text: str) -> None:
+        if self._told(text):
+            self.errors.append(f"uncaught: {text}")
 
     def new_page(self) -> Page:
         """Open an empty tab."""

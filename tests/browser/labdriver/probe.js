@@ -130,7 +130,8 @@
   };
 
   // The kernel of the notebook that is open, past its cells.
-  probe.kernel = () => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
+  probe.kernel = () => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel
+    ?? window.jupyterapp?.widgetManager?.kernel; // Voilà's page has one kernel and no documents
   probe.execute = async (code, seconds) => {
     const future = probe.kernel().requestExecute({code, store_history: false, stop_on_error: false});
     const out = {text: '', error: null};

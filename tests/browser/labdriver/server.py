@@ -1,4 +1,4 @@
-"""Start JupyterLab on a free loopback port with nothing of the user's, and leave no process behind."""
+"""Start JupyterLab or Voilà on a free loopback port with nothing of the user's, and leave no process behind."""
 
 import os
 import shutil
@@ -12,10 +12,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import nbformat
 import psutil
 
+_TESTS = Path(__file__).parents[2]
 _START_SECONDS = 90
 _STOP_SECONDS = 10
 # A killed test run cannot stop its server: these make the server and its kernels end by themselves.
@@ -24,11 +26,13 @@ _ORPHAN_SECONDS = 600
 _NOTIFICATIONS = '{"fetchNews": "false", "checkForUpdates": false}'
 
 
-class LabServer:
-    """A JupyterLab with its own home, settings, workspaces and cache, serving copies of ``notebooks``.
+class Server:
+    """A server with its own home, settings, workspaces and cache, serving copies of ``notebooks``.
 
     The interpreter of the tests is also the interpreter of the server and of the kernels.
     """
+
+    _alive = "/api/status"  # what answers as soon as the server is up
 
     def __init__(self, *notebooks: Path, environment: dict[str, str] | None = None) -> None:
         self._base = Path(tempfile.mkdtemp(prefix="lhexplore-lab-"))
@@ -53,6 +57,14 @@ class LabServer:
         """Copy a notebook into the served folder and return its name there."""
         return shutil.copy(notebook, self.root / (name or notebook.name)).name
 
+    def write(self, name: str, *cells: str) -> str:
+        """Write a notebook of code cells into the served folder; they may import what lies in ``tests/``."""
+        sources = [f"import sys\n\nsys.path.insert(0, {str(_TESTS)!r})", *(cell.strip() for cell in cells)]
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self.root / f"{name}.ipynb")
+        return f"{name}.ipynb"
+
     def _own_environment(self) -> dict[str, str]:
         folders = {
             "HOME": "home",
@@ -74,25 +86,14 @@ class LabServer:
         own = {name: str(self._base / folder) for name, folder in folders.items()}
         return inherited | own | {"PATH": path, "JUPYTER_PREFER_ENV_PATH": "1"}
 
+    def _program(self, port: int) -> tuple[list[str], dict[str, Any]]:
+        """The module that is run with its arguments, and its settings."""
+        raise NotImplementedError
+
     def __enter__(self) -> Self:
         port = _free_port()
-        options = {
-            "ServerApp.ip": "127.0.0.1",
-            "ServerApp.port": port,
-            "ServerApp.port_retries": 0,
-            "ServerApp.root_dir": self.root,
-            "ServerApp.shutdown_no_activity_timeout": _ORPHAN_SECONDS,
-            "MappingKernelManager.cull_idle_timeout": _ORPHAN_SECONDS,
-            "IdentityProvider.token": "",
-            "PasswordIdentityProvider.hashed_password": "",
-            # the three ways in which JupyterLab itself would look at the internet
-            "LabApp.news_url": "None",
-            "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
-            "LabApp.extension_manager": "readonly",
-            "LabApp.expose_app_in_browser": True,  # window.jupyterapp: how the driver presses menu items
-        }
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-        command += [f"--{name}={value}" for name, value in options.items()]
+        program, options = self._program(port)
+        command = [sys.executable, "-m", *program, *(f"--{name}={value}" for name, value in options.items())]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -118,11 +119,11 @@ class LabServer:
             if self._process.poll() is not None:
                 break
             try:
-                with urllib.request.urlopen(f"{self.url}/api/status", timeout=2):
+                with urllib.request.urlopen(f"{self.url}{self._alive}", timeout=2):
                     return
             except (urllib.error.URLError, TimeoutError, ConnectionError):
                 time.sleep(0.1)
-        raise RuntimeError(f"JupyterLab did not answer at {self.url}. It said:\n{self.log()[-3000:]}")
+        raise RuntimeError(f"The server did not answer at {self.url}. It said:\n{self.log()[-3000:]}")
 
     def log(self) -> str:
         """What the server has written so far."""
@@ -157,6 +158,42 @@ class LabServer:
         psutil.wait_procs(family, timeout=_STOP_SECONDS)
         self._process = None
         shutil.rmtree(self._base, ignore_errors=True)
+
+
+class LabServer(Server):
+    """JupyterLab; beside it Notebook 7 and Voilà where they are installed, as parts of the same server."""
+
+    def _program(self, port: int) -> tuple[list[str], dict[str, Any]]:
+        return ["jupyterlab", "--no-browser", "--allow-root"], {
+            "ServerApp.ip": "127.0.0.1",
+            "ServerApp.port": port,
+            "ServerApp.port_retries": 0,
+            "ServerApp.root_dir": self.root,
+            "ServerApp.shutdown_no_activity_timeout": _ORPHAN_SECONDS,
+            "MappingKernelManager.cull_idle_timeout": _ORPHAN_SECONDS,
+            "IdentityProvider.token": "",
+            "PasswordIdentityProvider.hashed_password": "",
+            # the three ways in which JupyterLab itself would look at the internet
+            "LabApp.news_url": "None",
+            "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+            "LabApp.extension_manager": "readonly",
+            "LabApp.expose_app_in_browser": True,  # window.jupyterapp: how the driver presses menu items
+            "JupyterNotebookApp.expose_app_in_browser": True,
+            "VoilaConfiguration.allow_theme_override": "YES",
+        }
+
+
+class VoilaServer(Server):
+    """Voilà by itself, showing the first of its notebooks as an app, with the theme it has by default."""
+
+    _alive = "/voila/static/voila.js"
+
+    def __init__(self, notebook: Path) -> None:
+        super().__init__(notebook)
+        self._app = self.root / notebook.name
+
+    def _program(self, port: int) -> tuple[list[str], dict[str, Any]]:
+        return ["voila", str(self._app), "--no-browser"], {"Voila.ip": "127.0.0.1", "Voila.port": port}
 
 
 def _free_port() -> int:
