@@ -58,9 +58,9 @@ class Plot:
 
     ``frames["source__column"]`` has one row per snapshot; the source is found in ``root`` by its name. ``words`` are
     columns of text, named and as long as those of numbers beside them. Sources in ``lagged`` show the row of the
-    snapshot before. ``titles`` are short texts for the model called ``title``; ``sentences`` say in words what the
-    figure shows, for those who cannot see it. The ``legend`` is written beside the figure: inside, Bokeh would measure
-    and paint it again for every frame.
+    snapshot before. ``titles`` are short texts for the model called ``title``, and ``more_titles`` those of further
+    ones, where several figures are one; ``sentences`` say in words what the figure shows, for those who cannot see it.
+    The ``legend`` is written beside the figure: inside, Bokeh would measure and paint it again for every frame.
     """
 
     root: LayoutDOM
@@ -71,11 +71,12 @@ class Plot:
     title: str = "frame-title"
     legend: tuple[Key, ...] = ()
     words: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    more_titles: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sources: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         lengths = {key: rows.shape[0] for key, rows in self.frames.items()}
-        lengths |= {key: len(texts) for key, texts in self.words.items()}
+        lengths |= {key: len(texts) for key, texts in (*self.words.items(), *self.more_titles.items())}
         wrong = {key: length for key, length in lengths.items() if length != len(self.titles)}
         if wrong or len(self.titles) != len(self.sentences):
             raise SettingError(
@@ -88,6 +89,11 @@ class Plot:
     def count(self) -> int:
         """How many snapshots there are."""
         return len(self.titles)
+
+    @property
+    def all_titles(self) -> dict[str, Sequence[str]]:
+        """The texts of every title, by the name of its model."""
+        return {self.title: self.titles, **self.more_titles}
 
     @property
     def structure(self) -> tuple[str, ...]:
@@ -121,7 +127,7 @@ def pack_frames(*plots: Plot) -> tuple[bytes, dict[str, Any]]:
         "count": max((plot.count for plot in plots), default=0),
         "columns": columns,
         "words": [[*key.split("__"), [list(row) for row in rows]] for key, rows in words],
-        "titles": [[plot.title, list(plot.titles)] for plot in plots],
+        "titles": [[name, list(texts)] for plot in plots for name, texts in plot.all_titles.items()],
         "legend": [[key.words, [list(mark) for mark in key.marks]] for plot in plots for key in plot.legend],
     }
 
@@ -142,9 +148,10 @@ def show_frame(plot: Plot, frame: int) -> None:
             if owner == source:
                 data[column] = list(texts[row]) if 0 <= row < plot.count else [""] * len(texts[0])
         model.data = data
-    title = plot.root.select_one({"name": plot.title})
-    if isinstance(title, Title):
-        title.text = plot.titles[frame] if 0 <= frame < plot.count else ""
+    for name, texts in plot.all_titles.items():
+        title = plot.root.select_one({"name": name})
+        if isinstance(title, Title):
+            title.text = texts[frame] if 0 <= frame < plot.count else ""
 
 
 def refresh(live: Model, fresh: Plot) -> None:

@@ -11,7 +11,7 @@ from ..diagnosis.number_texts import short
 from ..spectrum import Spectrum
 from .axes import ValueAxis
 from .base_figure import rows
-from .spectrum_shapes import GROUND, HEADROOM, NONE, Canvas, Frames, Over, Spectra, count_range, kept_of, only
+from .spectrum_shapes import GROUND, HEADROOM, NONE, Canvas, Fit, Frames, Over, Spectra, count_range, kept_of, only
 
 GRID = 201  # points of the smooth curve
 FINE = 8  # cells per grid step when smoothing
@@ -19,7 +19,7 @@ STEPS = 401  # points of the cumulative curve
 WIDTH = 1 / 80  # standard deviation of the smoothing, as a share of the axis
 
 
-def density(spectra: Spectra, axis: ValueAxis, over: Over = NONE, fit: int | None = None) -> Canvas:
+def density(spectra: Spectra, axis: ValueAxis, over: Over = NONE, fit: Fit = None) -> Canvas:
     """The smoothed density of the same eigenvalues; the spectra laid ``over`` it are lines on the same axis."""
     smooth = _Smoothing(axis)
     y, spread = _curves(spectra, smooth, GRID)
@@ -117,7 +117,7 @@ def _over_probes(table: Float[ndarray, "p g"]) -> tuple[Float[ndarray, " g"], Fl
     return table.mean(axis=0), stderr
 
 
-def cumulative(spectra: Spectra, axis: ValueAxis, over: Over = NONE, fit: int | None = None) -> Canvas:
+def cumulative(spectra: Spectra, axis: ValueAxis, over: Over = NONE, fit: Fit = None) -> Canvas:
     """The share of eigenvalues up to λ; on an axis of sizes, how many have at least that size.
 
     Shares stand on the logarithmic axis of the other kinds as powers of ten, so that marks need no second arithmetic.

@@ -16,7 +16,7 @@ from .sentences import beside_sentence, missing_sentence, spectrum_sentence, spe
 from .spectrum_curves import cumulative, density
 from .spectrum_drawing import KINDS, Kind, draw, legend_of
 from .spectrum_rug import rug
-from .spectrum_shapes import Canvas, Frames, Spectra, histogram
+from .spectrum_shapes import Canvas, Fit, Frames, Spectra, histogram
 
 __all__ = ["KINDS", "LEGEND", "Kind", "spectrum_plot"]
 
@@ -38,7 +38,7 @@ def spectrum_plot(
     findings: Sequence[Sequence[Finding]] | None = None,
     kind: Kind = "histogram",
     scale: Scale = "symlog",
-    fit: int | None = None,
+    fit: Fit = None,
     bins: int = BINS,
     axis: ValueAxis | None = None,
     prefix: str = "",
@@ -56,7 +56,7 @@ def spectrum_plot(
         findings: of every snapshot; each with an eigenvalue gets a flag there.
         kind: bars of expected counts, their smoothed density, the cumulative share, or a line per eigenvalue.
         scale: of the eigenvalue axis; "loglog" counts sizes |λ|, with the negative ones as an outline.
-        fit: the snapshot to which both axes are fitted; to all of them if left out.
+        fit: the snapshot, or several, to which both axes are fitted; to all of them if left out.
         bins: about how many bars.
         axis: an axis to share with other figures instead of one that fits these spectra.
         prefix: makes the names of sources unique where several figures share a page.
@@ -68,9 +68,8 @@ def spectrum_plot(
     over = {**({"over": held} if held else {}), **{each.source: each.spectra for each in others}}
     if axis is None:
         used = [spectra, *over.values()]
-        axis = axis_of(
-            [s for each in used for s in (each if fit is None else each[fit : fit + 1])], scale=scale, bins=bins
-        )
+        rows_used = range(len(spectra)) if fit is None else np.atleast_1d(fit)
+        axis = axis_of([each[k] for each in used for k in rows_used], scale=scale, bins=bins)
     canvas = SHAPES[kind](spectra, axis, over, fit)
     found = [
         each if s is not None else NOTHING

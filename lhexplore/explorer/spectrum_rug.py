@@ -6,14 +6,14 @@ from numpy import ndarray
 
 from .axes import ValueAxis
 from .base_figure import rows
-from .spectrum_shapes import NONE, Canvas, Frames, Over, Spectra, kept_of
+from .spectrum_shapes import NONE, Canvas, Fit, Frames, Over, Spectra, kept_of
 
 CELLS = 700  # places of the axis that can be told apart; eigenvalues in one of them share a line
 FAINTEST = 0.25  # opacity of a line that stands for much less than one eigenvalue
 LANE = 0.8  # share of a lane that its lines fill
 
 
-def rug(spectra: Spectra, axis: ValueAxis, over: Over = NONE, fit: int | None = None) -> Canvas:
+def rug(spectra: Spectra, axis: ValueAxis, over: Over = NONE, fit: Fit = None) -> Canvas:
     """Lines at the eigenvalues; where they are estimated, paler ones stand for less than one eigenvalue.
 
     The lanes' ticks carry the names of their sources. ``fit`` changes nothing: lanes have no scale.

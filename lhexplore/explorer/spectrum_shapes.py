@@ -24,6 +24,7 @@ Frames = dict[str, Float[ndarray, "n _"]]
 Spectra = Sequence[Spectrum | None]
 Over = Mapping[str, Spectra]  # by the name of their source
 NONE: Over = {}
+Fit = int | Sequence[int] | None  # the rows that the axes are fitted to; None: all of them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +48,7 @@ class Canvas:
         return float(self.high / (self.high / self.low) ** 0.06) if self.own_ticks else self.high / HEADROOM**0.4
 
 
-def histogram(spectra: Spectra, axis: ValueAxis, over: Over = NONE, fit: int | None = None) -> Canvas:
+def histogram(spectra: Spectra, axis: ValueAxis, over: Over = NONE, fit: Fit = None) -> Canvas:
     """Bars of expected counts; the spectra laid ``over`` them are outlines on the same axis.
 
     The counts' axis is as high as all snapshots need, or as the one called ``fit`` does.
@@ -99,9 +100,9 @@ def _bars(spectra: Spectra, axis: ValueAxis, sign: int = 1) -> Frames:
     return block
 
 
-def only(values: Float[ndarray, "n b"], fit: int | None) -> Float[ndarray, "m b"]:
+def only(values: Float[ndarray, "n b"], fit: Fit) -> Float[ndarray, "m b"]:
     """The rows that decide how high the axis is."""
-    return values if fit is None else values[fit : fit + 1]
+    return values if fit is None else values[np.atleast_1d(fit)]
 
 
 def count_range(spectra: Spectra, counts: Float[ndarray, "n b"]) -> tuple[float, float]:
