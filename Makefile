@@ -18,7 +18,8 @@ demo: .venv/.installed-demo
 	.venv/bin/python -m lhexplore demo
 
 test: .venv/.installed-test
-	.venv/bin/pytest tests
+	.venv/bin/pytest tests -m "not alone and not browser" -n auto --dist loadfile
+	.venv/bin/pytest tests -m "alone or browser"
 	.venv/bin/pytest --nbval --nbval-current-env notebooks
 
 lint: .venv/.installed-dev

@@ -45,6 +45,7 @@ def test_import_loads_no_widget_library():
     assert [name for name in ON_DEMAND if name in loaded] == []
 
 
+@pytest.mark.alone
 def test_import_adds_little_to_torch():
     code = "import torch, time; t = time.perf_counter(); import lhexplore; print(time.perf_counter() - t)"
     assert min(in_fresh_python(code) for _ in range(3)) < IMPORT_SECONDS

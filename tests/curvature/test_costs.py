@@ -147,6 +147,7 @@ def test_what_is_no_duration_teaches_nothing(seconds):
     assert known.predict("lanczos", "a", 10) == costs().predict("lanczos", "a", 10)
 
 
+@pytest.mark.alone
 def test_asking_often_costs_little():
     names = [f"layer {i}" for i in range(60)]
     known = Costs(RATES, dict.fromkeys(names, 0.5), dict.fromkeys(names, "Conv2d"))
@@ -205,6 +206,7 @@ def test_the_lower_of_two():
 # ---- the machine
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_rates_are_measured_once_and_quickly(dtype):
     began = time.perf_counter()
@@ -218,6 +220,7 @@ def test_rates_are_measured_once_and_quickly(dtype):
     assert 0 <= rates.square < rates.eigenvalues(1000)
 
 
+@pytest.mark.alone
 def test_eigenvalues_take_what_is_forecast():
     rates = machine_rates(torch.device("cpu"), torch.float64)
     matrix = torch.randn(300, 300, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -317,6 +320,7 @@ def share_within(ratios, factor):
     return sum(1 / factor <= ratio <= factor for ratio in ratios) / len(ratios)
 
 
+@pytest.mark.alone
 def test_forecasts_of_real_networks_are_within_a_factor_of_two():
     first, again = [], []
     for kind in NETWORKS:

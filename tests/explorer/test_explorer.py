@@ -405,6 +405,7 @@ def test_losses_that_were_not_recorded_are_evaluated(made):
 # ---- a person at the screen
 
 
+@pytest.mark.alone
 def test_callbacks_return_at_once_while_computing(made):
     explorer = made(CannedSession(missing={(layer.name, k) for layer in LAYERS[:4] for k in range(12)}, pause=0.2))
     spent = []

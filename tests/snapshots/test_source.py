@@ -526,6 +526,7 @@ def test_pipes_sockets_and_devices_are_never_opened(state, tmp_path):
             named[0].load()
 
 
+@pytest.mark.alone
 def test_listing_is_cheap(state, tmp_path, monkeypatch):
     """Ten thousand recorded files are listed from their headers: no tensor is read, no weights are hashed."""
     count = 10_000

@@ -1,0 +1,15 @@
+"""How every test runs: threads of the workers, and which examples Hypothesis draws."""
+
+import os
+
+from hypothesis import settings
+
+# Workers share the cores: each with a thread per core would make small products many times slower.
+os.environ.setdefault(
+    "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+)
+
+# Where a commit is judged, the same commit is judged the same way; at home every run looks at new examples.
+settings.register_profile("same", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("same")
