@@ -14,7 +14,7 @@ async function render({ model, el }) {
   let pages = [];
   let opened = false;
 
-  const parse = () => {
+  const parse = () => keepFocus(card, () => {
     const texts = JSON.parse(model.get("texts"));
     for (const { page } of pages.splice(texts.length)) page.remove();
     texts.forEach((text, i) => {
@@ -25,16 +25,17 @@ async function render({ model, el }) {
       else card.append(page);
       pages[i] = { page, written };
     });
-    update();
+    turn();
     requestAnimationFrame(keep);
-  };
+  });
 
-  const update = () => {
+  const turn = () => {
     const now = pages[frame.get()]?.page;
     for (const { page } of pages) if (page !== now) page.classList.remove("lhx-current");
     now?.classList.add("lhx-current");
     card.dataset.state = now?.dataset.state ?? "";
   };
+  const update = () => keepFocus(card, turn);
 
   const write = (text) => {
     const page = element("div", "lhx-page");

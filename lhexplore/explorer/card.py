@@ -20,7 +20,7 @@ Text = dict[str, Any]  # what card.js shows of one snapshot; only text, never ma
 class Card(Framed):
     """Shows one text per snapshot; ``frame`` says which."""
 
-    _esm = script("findings.js", "card.js")
+    _esm = script("focus.js", "findings.js", "card.js")
     texts = t.Unicode("[]", help="JSON text: one card per snapshot.").tag(sync=True)
 
     def show(self, cards: Sequence[Text]) -> None:

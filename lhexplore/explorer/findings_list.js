@@ -5,23 +5,46 @@ async function render({ model, el }) {
   box.className = "lhx-run";
   box.setAttribute("aria-label", "Findings of the run");
   el.append(box);
-  const update = () => {
+  const element = (tag, name) => {
+    const made = document.createElement(tag);
+    made.className = name;
+    box.append(made);
+    return made;
+  };
+  element("div", "lhx-findings-title").textContent = "Findings of the run";
+  const said = element("p", "lhx-run-words");
+  const list = element("ul", "lhx-findings");
+  list.tabIndex = 0; // scrolled by arrow keys
+  list.setAttribute("aria-label", "Findings, weightiest first");
+  let silence = element("details", "");
+
+  // Findings that are as they were keep their elements: what is unfolded, read or about to be pressed stays.
+  let items = new Map();
+  const update = () => keepFocus(list, () => {
     const { rows, silent, words } = JSON.parse(model.get("texts"));
-    const opened = [...box.querySelectorAll("details")].map((each) => each.open);
-    const title = document.createElement("div");
-    title.className = "lhx-findings-title";
-    title.textContent = "Findings of the run";
-    const said = document.createElement("p");
-    said.className = "lhx-run-words";
     said.textContent = words;
-    const list = document.createElement("ul");
-    list.className = "lhx-findings";
-    list.tabIndex = 0; // scrolled by arrow keys
-    list.setAttribute("aria-label", "Findings, weightiest first");
     list.hidden = !rows.length;
-    list.append(...rows.map((row, i) => lhxFindings.item(row, () => model.send({ kind: "go", index: i }))));
-    box.replaceChildren(title, said, list, lhxFindings.silent(silent));
-    box.querySelectorAll("details").forEach((each, i) => { each.open = opened[i] ?? false; });
+    const fresh = new Map();
+    for (const row of rows) {
+      let key = JSON.stringify(row);
+      while (fresh.has(key)) key += " "; // said twice
+      fresh.set(key, items.get(key) ?? make(row));
+    }
+    for (const [key, item] of items) if (!fresh.has(key)) item.remove();
+    let place = list.firstChild;
+    for (const item of fresh.values()) {
+      if (item === place) place = place.nextSibling;
+      else list.insertBefore(item, place);
+    }
+    items = fresh;
+    const now = lhxFindings.silent(silent);
+    now.open = silence.open;
+    if (now.textContent !== silence.textContent) silence.replaceWith(silence = now);
+    silence.hidden = !silent.length;
+  });
+  const make = (row) => {
+    const item = lhxFindings.item(row, () => model.send({ kind: "go", index: [...list.children].indexOf(item) }));
+    return item;
   };
   model.on("change:texts", update);
   update();

@@ -17,7 +17,7 @@ FINDINGS = Path(__file__).with_name("findings.js")  # draws one finding; reports
 class FindingsList(AnyWidget):
     """Shows findings of many blocks and snapshots; ``on_go`` gets the layer and the snapshot of one that is clicked."""
 
-    _esm = script(FINDINGS.name, "findings_list.js")
+    _esm = script("focus.js", FINDINGS.name, "findings_list.js")
     texts = t.Unicode(
         json.dumps({"rows": [], "silent": [], "words": ""}), help="JSON text: rows, silent rules, and a sentence."
     ).tag(sync=True)

@@ -24,20 +24,48 @@ function bokehJS(model) {
   }));
 }
 
+const FORCED = window.matchMedia("(forced-colors: active)"); // by the system: then its words tell what the page is like
+const SYSTEM = window.matchMedia("(prefers-color-scheme: dark)");
+
 function isDark() {
-  const jupyter = document.body.dataset.jpThemeLight;
-  if (jupyter) return jupyter === "false";
-  if (document.body.classList.contains("vscode-dark")) return true;
-  if (document.body.classList.contains("vscode-light")) return false;
-  return window.matchMedia("(prefers-color-scheme: dark)").matches;
+  if (FORCED.matches) return getComputedStyle(document.body).color.match(/\d+/g).slice(0, 3).every((part) => part > 127);
+  const { classList, dataset } = document.body;
+  if (dataset.jpThemeLight) return dataset.jpThemeLight === "false";
+  if (classList.contains("vscode-light") || classList.contains("vscode-high-contrast-light")) return false;
+  if (classList.contains("vscode-dark") || classList.contains("vscode-high-contrast")) return true;
+  return SYSTEM.matches;
 }
 
 function watchTheme(changed) {
   const observer = new MutationObserver(changed);
   observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
-  const media = window.matchMedia("(prefers-color-scheme: dark)");
-  media.addEventListener("change", changed);
-  return () => { observer.disconnect(); media.removeEventListener("change", changed); };
+  for (const media of [FORCED, SYSTEM]) media.addEventListener("change", changed);
+  return () => {
+    observer.disconnect();
+    for (const media of [FORCED, SYSTEM]) media.removeEventListener("change", changed);
+  };
+}
+
+// What Bokeh would put into the tab order has no name and no keys: the figure itself stands there instead.
+function untab(root) {
+  for (const each of root.querySelectorAll("*")) {
+    if (each.tabIndex >= 0) each.tabIndex = -1;
+    if (each.shadowRoot) untab(each.shadowRoot);
+  }
+}
+
+const ZOOMS = { "+": 1 / 1.5, "=": 1 / 1.5, "-": 1.5 };
+
+// What a box zoom does by mouse; 0 gives the whole picture back.
+function zoom(view, key) {
+  if (!view?.model.toolbar.tools.length || !(key in ZOOMS || key === "0")) return false;
+  if (key === "0") view.reset();
+  else {
+    const { start, end } = view.model.x_range;
+    const [middle, half] = [(start + end) / 2, ZOOMS[key] * (end - start) / 2];
+    view.model.x_range.setv({ start: middle - half, end: middle + half });
+  }
+  return true;
 }
 
 const bytes = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
@@ -45,7 +73,8 @@ const bytes = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + vie
 async function render({ model, el }) {
   const figure = document.createElement("div");
   figure.className = "lhx-figure";
-  figure.setAttribute("role", "img");
+  figure.setAttribute("role", model.get("clock") ? "slider" : "img"); // arrow keys walk through the snapshots
+  if (model.get("clock")) figure.tabIndex = 0;
   const legend = document.createElement("ul");
   legend.className = "lhx-legend";
   legend.setAttribute("aria-label", `Legend: ${model.get("name")}`);
@@ -61,6 +90,11 @@ async function render({ model, el }) {
   const speak = () => {
     const sentence = sentences[frame.get()] ?? "";
     figure.setAttribute("aria-label", [model.get("name"), sentence].filter(Boolean).join(": "));
+    if (!model.get("clock")) return;
+    figure.ariaValueMin = 1;
+    figure.ariaValueMax = Math.max(spec.count ?? 1, 1);
+    figure.ariaValueNow = frame.get() + 1;
+    figure.ariaValueText = hovered() || spec.titles?.[0]?.[1][frame.get()] || sentence;
   };
   const speakLater = afterPaint(speak);
   // Decoded once per change; block and spec are swapped together, so that rows are never read at wrong places.
@@ -103,6 +137,27 @@ async function render({ model, el }) {
     if (index >= 0) model.send({ kind: "pick", index });
   };
   if (model.get("picks")) figure.addEventListener("click", clicked);
+  const cells = () => doc?.get_model_by_name(model.get("picks") || "none");
+  // A map has rows, too: the one looked at, the first where none is.
+  const row = () => Math.max(doc?.get_model_by_name(model.get("picks").replace("cells", "now"))?.data.y?.[0] ?? 0, 0);
+  const rows = () => { const data = cells()?.data; return data?.x && data.y ? Math.round(data.x.length / spec.count) : 1; };
+  const here = () => frame.get() + (rows() > 1 ? row() * spec.count : 0);
+  // What the mouse would be told at the place looked at.
+  const hovered = () => Object.values(cells()?.data ?? {}).map((column) => column[here()])
+    .filter((text) => typeof text === "string" && text).join(", ");
+  const pressed = (event) => {
+    if (!spec.count) return;
+    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const wanted = moved(event, frame.get(), spec.count);
+    if (by && wanted !== undefined && rows() > 1) {
+      const next = row() + by;
+      if (next >= 0 && next < rows()) model.send({ kind: "pick", index: next * spec.count + frame.get() });
+    } else if (wanted !== undefined) frame.set(wanted);
+    else if (event.ctrlKey || event.metaKey || event.altKey || !zoom(shown, event.key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  if (model.get("clock")) figure.addEventListener("keydown", pressed);
   // The slider below stands exactly under the snapshots of this figure.
   const guide = (view) => {
     const host = el.closest(".lhx-kit");
@@ -125,18 +180,22 @@ async function render({ model, el }) {
     const fresh = Bokeh.require("document").Document.from_json(JSON.parse(text));
     const root = document.createElement("div");
     root.className = "lhx-figure-root";
+    root.ariaHidden = "true"; // pixels, and tools for the mouse; the figure says what they show
+    const held = figure.contains(document.activeElement);
     forget();
     shown = null;
     doc = fresh;
     recolour();
     apply();
     figure.replaceChildren(root);
+    if (held) figure.focus({ preventScroll: true });
     building = true; // what changes while Bokeh builds its views would be lost: it does not listen yet
     try {
       [shown] = await Bokeh.require("embed/standalone").add_document_standalone(fresh, root, [root]);
     } finally {
       building = false;
     }
+    untab(figure);
     apply();
     if (model.get("guides")) guide(shown);
   };

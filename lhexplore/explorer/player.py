@@ -14,7 +14,7 @@ class Player(Framed):
     It also gives the slider beside it, which has none of its own, a name and a value in words.
     """
 
-    _esm = script("player.js")
+    _esm = script("speech.js", "player.js")
     places = t.Unicode("[]", help="JSON text: where in training each snapshot stands.").tag(sync=True)
     interval = t.Int(250, help="Milliseconds between two snapshots while playing.").tag(sync=True)
 

@@ -6,10 +6,11 @@ import traitlets as t
 from anywidget import AnyWidget
 
 _HERE = Path(__file__).parent
+_SHEETS = ("explorer.css", "layer_list.css")
 
 
 class Sheet(AnyWidget):
     """Shows nothing; brings the style sheet to wherever a view is shown."""
 
     _esm = t.Unicode((_HERE / "keys.js").read_text("utf-8")).tag(sync=True)
-    _css = t.Unicode((_HERE / "explorer.css").read_text("utf-8")).tag(sync=True)
+    _css = t.Unicode("\n".join((_HERE / name).read_text("utf-8") for name in _SHEETS)).tag(sync=True)

@@ -1,4 +1,4 @@
-// Shows one of several texts, as text.
+// Shows one of several texts, as text; says it when it has changed, where somebody is at work on this view.
 
 const TAGS = { heading: "div", code: "code", text: "p" };
 
@@ -9,18 +9,29 @@ async function render({ model, el }) {
   if (role === "heading") { line.setAttribute("role", "heading"); line.setAttribute("aria-level", "2"); }
   if (role === "code") {
     line.tabIndex = 0;
-    line.setAttribute("aria-label", "Code that gives this spectrum");
+    line.setAttribute("role", "group");
+    line.setAttribute("aria-label", "Code that gives this spectrum; selected, to copy");
+    line.addEventListener("focus", () => window.getSelection().selectAllChildren(words));
   }
   if (role === "note") line.setAttribute("role", "status");
   const words = document.createElement("span");
   line.append(words);
   el.append(line);
   let texts = [];
-  const update = () => {
-    const text = texts[Math.min(frame.get(), texts.length - 1)] ?? "";
-    if (words.textContent !== text) words.textContent = text;
-    if (role === "note") line.hidden = !text;
+  const now = () => texts[Math.min(frame.get(), texts.length - 1)] ?? "";
+  // A page has many such lines: that of the spectrum is said, and those of the view that has the focus.
+  const heeded = () => {
+    const view = el.closest(".lhx-kit");
+    return view?.matches(".lhx-kit-spectrum-plot") || view?.contains(document.activeElement);
   };
+  const update = () => {
+    const text = now();
+    if (words.textContent === text) return;
+    words.textContent = text;
+    if (role === "note") line.hidden = !text;
+    if (role === "text" && heeded()) voice.say(now);
+  };
+  line.hidden = role === "note";
   const parse = () => {
     texts = JSON.parse(model.get("texts"));
     // stands unseen below the text, which then takes the same room at every snapshot
@@ -28,9 +39,10 @@ async function render({ model, el }) {
     update();
   };
   const frame = await frameOf(model, afterPaint(update));
+  const voice = speaker(el, frame);
   model.on("change:texts", parse);
   parse();
-  return () => { model.off("change:texts", parse); frame.stop(); };
+  return () => { model.off("change:texts", parse); frame.stop(); voice.stop(); };
 }
 
 export default { render };

@@ -11,7 +11,7 @@ from .framed import Framed, script
 class Words(Framed):
     """Shows ``texts[frame]`` as plain text (the last one where there are fewer), in an element of class ``role``."""
 
-    _esm = script("words.js")
+    _esm = script("speech.js", "words.js")
     texts = t.Unicode("[]", help="JSON text: one text per snapshot, or a single one.").tag(sync=True)
     role = t.Unicode("text", help="text, heading, code or note: its looks, and its class.").tag(sync=True)
 
