@@ -4,9 +4,8 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 
-import nbformat
 import pytest
-from labdriver import Chromium, LabPage, LabServer
+from labdriver import Chromium, LabPage, LabServer, opened
 from labdriver import explorer as ex
 
 pytestmark = pytest.mark.browser
@@ -36,16 +35,9 @@ ANSWER_SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
-def computing(server: LabServer, chromium: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK.strip())])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    path = tmp_path_factory.mktemp("computing") / "computing.ipynb"
-    nbformat.write(notebook, path)
-    lab = LabPage(server, chromium)
-    lab.open(server.add(path))
-    lab.run_all()
-    yield lab
-    lab.close()
+def computing(server: LabServer, chromium: Chromium) -> Iterator[LabPage]:
+    with opened(LabPage(server, chromium), "computing", NOTEBOOK) as page:
+        yield page
 
 
 @pytest.fixture

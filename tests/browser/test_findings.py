@@ -3,16 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
-from labdriver import Chromium, LabPage, LabServer
+from labdriver import Chromium, LabPage, LabServer, opened
 from labdriver import explorer as ex
 
 pytestmark = pytest.mark.browser
 
 NOTEBOOK = """
-import sys
-sys.path.insert(0, {folder!r})
 from canned import CannedSession
 from lhexplore.explorer import Explorer
 
@@ -25,20 +22,10 @@ READABLE = 4.5  # contrast from which words can be told from their background (W
 
 
 @pytest.fixture(scope="module")
-def lab(server: LabServer, chromium: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
+def lab(server: LabServer, chromium: Chromium) -> Iterator[LabPage]:
     """An explorer of closed-form spectra, with findings at known places."""
-    source = NOTEBOOK.strip().format(folder=str(Path(__file__).parents[1]))
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    path = tmp_path_factory.mktemp("findings") / "findings.ipynb"
-    nbformat.write(notebook, path)
-    opened = LabPage(server, chromium)
-    opened.open(server.add(path))
-    opened.run_all()
-    assert opened.error_outputs() == []
-    ex.bring_up(opened)
-    yield opened
-    opened.close()
+    with opened(LabPage(server, chromium), "findings", NOTEBOOK, panes=ex.PANES) as page:
+        yield page
 
 
 def test_a_click_on_a_finding_of_the_run_goes_there(lab: LabPage) -> None:

@@ -1,18 +1,14 @@
 """Names come from files and models that others made: on the page they are words, whatever they contain."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
-import nbformat
 import pytest
-from labdriver import Chromium, LabPage, LabServer
+from labdriver import Chromium, LabPage, LabServer, opened
 from labdriver import explorer as ex
 
 pytestmark = pytest.mark.browser
 
 NOTEBOOK = """
-import sys
-sys.path.insert(0, {folder!r})
 from canned import HOSTILE, CannedSession
 from lhexplore.explorer import Explorer
 
@@ -24,20 +20,10 @@ explorer
 
 
 @pytest.fixture(scope="module")
-def hostile(server: LabServer, chromium: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
+def hostile(server: LabServer, chromium: Chromium) -> Iterator[LabPage]:
     """An explorer of closed-form spectra; one layer's name is an attack."""
-    source = NOTEBOOK.strip().format(folder=str(Path(__file__).parents[1]))
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    path = tmp_path_factory.mktemp("hostile") / "hostile.ipynb"
-    nbformat.write(notebook, path)
-    lab = LabPage(server, chromium)
-    lab.open(server.add(path))
-    lab.run_all()
-    assert lab.error_outputs() == []
-    ex.bring_up(lab)
-    yield lab
-    lab.close()
+    with opened(LabPage(server, chromium), "hostile", NOTEBOOK, panes=ex.PANES) as page:
+        yield page
 
 
 def test_a_layer_named_like_an_attack_is_shown_as_its_name(hostile: LabPage) -> None:

@@ -3,16 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
-from labdriver import Chromium, LabPage, LabServer
+from labdriver import Chromium, LabPage, LabServer, opened
+from labdriver import explorer as ex
 
 pytestmark = pytest.mark.browser
 
 CELLS = (
     """
-import sys
-sys.path.insert(0, {folder!r})
 from canned import CannedSession
 import lhexplore.explorer.views as views
 
@@ -28,36 +26,17 @@ READABLE = 4.5  # contrast from which words can be told from their background (W
 
 
 @pytest.fixture(scope="module")
-def lab(server: LabServer, chromium: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
+def lab(server: LabServer, chromium: Chromium) -> Iterator[LabPage]:
     """Three views of one session, each in a cell of its own."""
-    folder = str(Path(__file__).parents[1])
-    cells = [nbformat.v4.new_code_cell(cell.strip().format(folder=folder)) for cell in CELLS]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    path = tmp_path_factory.mktemp("kit") / "kit.ipynb"
-    nbformat.write(notebook, path)
-    opened = LabPage(server, chromium)
-    opened.open(server.add(path))
-    opened.run_all()
-    assert opened.error_outputs() == []
-    opened.resize(1280, 2600)
-    for pane in (HESD, WEIGHTS, VECTORS):
-        opened.scroll_to(pane)
-        opened.wait_until_still(pane)
-    yield opened
-    opened.close()
-
-
-def click(lab: LabPage, pane: str, x: float, y: float) -> None:
-    lab.find(pane).first.scroll_into_view_if_needed()
-    lab.page.mouse.click(*lab.page.evaluate("([s, x, y]) => __probe.place(s, x, y)", [pane, x, y]))
+    with opened(LabPage(server, chromium), "kit", *CELLS, panes=(HESD, WEIGHTS, VECTORS), height=2600) as page:
+        yield page
 
 
 def test_a_click_on_a_point_of_the_map_leads_every_view_there(lab: LabPage) -> None:
     at = "() => { const s = Bokeh.documents.map((d) => d.get_model_by_name('hesd-points')).find((m) => m);"
     x, y = lab.page.evaluate(f"{at} return [s.data.x[3], s.data.y[3]]; }}")
     before = {pane: lab.wait_until_still(pane) for pane in (HESD, WEIGHTS)}
-    click(lab, HESD, x, y)
+    ex.click_at(lab, HESD, x, y)
     for pane, picture in before.items():
         lab.wait_for_change(pane, picture)
     assert lab.value("[hesd.snapshot, parameters.snapshot, vectors.snapshot]") == [3, 3, 3]
@@ -66,7 +45,7 @@ def test_a_click_on_a_point_of_the_map_leads_every_view_there(lab: LabPage) -> N
 
 def test_a_click_on_a_snapshot_of_the_weights_goes_there(lab: LabPage) -> None:
     before = lab.wait_until_still(WEIGHTS)
-    click(lab, WEIGHTS, 8, 0.0)
+    ex.click_at(lab, WEIGHTS, 8, 0.0)
     lab.wait_for_change(WEIGHTS, before)
     assert lab.value("hesd.snapshot") == 8
 

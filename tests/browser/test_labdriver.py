@@ -1,8 +1,5 @@
 """The driver itself: the network guard sees and stops requests, and nothing survives a server."""
 
-from pathlib import Path
-
-import nbformat
 import psutil
 import pytest
 from labdriver import Chromium, KernelError, LabPage, LabServer
@@ -16,15 +13,6 @@ slider
 """
 
 
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SLIDER)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    path = tmp_path_factory.mktemp("scratch") / "scratch.ipynb"
-    nbformat.write(notebook, path)
-    return path
-
-
 def test_requests_off_the_machine_fail_and_are_told(needs_chromium: None) -> None:
     with Chromium() as chromium:
         page = chromium.new_page()
@@ -35,12 +23,10 @@ def test_requests_off_the_machine_fail_and_are_told(needs_chromium: None) -> Non
         assert chromium.outside == ["http://example.com/a.js", "http://192.0.2.1/b.js"]
 
 
-def test_a_plain_slider_talks_to_the_kernel_and_nothing_is_left_running(scratch: Path, needs_chromium: None) -> None:
-    with LabServer(scratch) as server, Chromium() as chromium:
+def test_a_plain_slider_talks_to_the_kernel_and_nothing_is_left_running(needs_chromium: None) -> None:
+    with LabServer() as server, Chromium() as chromium:
         lab = LabPage(server, chromium)
-        lab.open(scratch.name)
-        lab.run_all()
-        assert lab.error_outputs() == []
+        lab.run(server.write("scratch", SLIDER))
         lab.find(".under-test .noUi-handle").focus()
         lab.page.keyboard.press("End")
         lab.wait_until("() => __probe.all('.under-test .widget-readout')[0].textContent === '9'")

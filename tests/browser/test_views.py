@@ -1,19 +1,15 @@
 """Views in cells of their own, in a real JupyterLab: linked through their session, explained by keyboard."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
-import nbformat
 import pytest
-from labdriver import Chromium, LabPage, LabServer
+from labdriver import Chromium, LabPage, LabServer, opened
 from labdriver import explorer as ex
 
 pytestmark = pytest.mark.browser
 
 CELLS = (
     """
-import sys
-sys.path.insert(0, {folder!r})
 from canned import CannedSession
 from lhexplore.explorer import views
 
@@ -30,23 +26,10 @@ HELP = ".lhx-kit-heat-map > .lhx-help"
 
 
 @pytest.fixture(scope="module")
-def cells(server: LabServer, chromium: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
-    """Four cells with a view each."""
-    sources = [cell.strip().format(folder=str(Path(__file__).parents[1])) for cell in CELLS]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    path = tmp_path_factory.mktemp("views") / "views.ipynb"
-    nbformat.write(notebook, path)
-    lab = LabPage(server, chromium)
-    lab.open(server.add(path))
-    lab.run_all()
-    assert lab.error_outputs() == []
-    lab.resize(1280, 2400)  # every cell on screen: what is far off, Lab takes away
-    for pane in (ex.SPECTRUM, ex.HEAT, ex.LOSS):
-        lab.wait_until_still(pane)
-    yield lab
-    lab.resize(1280, 900)
-    lab.close()
+def cells(server: LabServer, chromium: Chromium) -> Iterator[LabPage]:
+    """Four cells with a view each; a window that holds them all, for Lab takes away what is far off."""
+    with opened(LabPage(server, chromium), "views", *CELLS, panes=ex.PANES, height=2400) as page:
+        yield page
 
 
 def test_a_hand_on_one_view_moves_the_others(cells: LabPage) -> None:

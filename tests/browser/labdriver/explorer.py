@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from .page import LabPage
+from .screen import Screen
 
 EXPLORER = ".lhx-explorer"
 SPECTRUM = ".lhx-pane-spectrum"
 LOSS = ".lhx-pane-loss"
 HEAT = ".lhx-pane-heat"
+PANES = (LOSS, HEAT, SPECTRUM)
 SLIDER = ".lhx-slider .noUi-target"
 HANDLE = ".lhx-slider .noUi-handle"
 PLACE = ".lhx-place"
@@ -22,20 +23,20 @@ STOP = ".lhx-stop"
 COMPUTE = ".lhx-compute"
 
 
-def bring_up(lab: LabPage, *, seconds: float = 60) -> None:
+def bring_up(lab: Screen, *, seconds: float = 60) -> None:
     """Scroll to the explorer and wait until all its figures are drawn."""
     lab.scroll_to(EXPLORER, seconds=seconds)
-    for pane in (LOSS, HEAT, SPECTRUM):
+    for pane in PANES:
         lab.find(pane).first.scroll_into_view_if_needed()
         lab.wait_until_still(pane, seconds=seconds)
 
 
-def position(lab: LabPage) -> int:
+def position(lab: Screen) -> int:
     """Where the slider's handle stands."""
     return int(float(lab.find(HANDLE).first.get_attribute("aria-valuenow") or "nan"))
 
 
-def drag(lab: LabPage, share: float, *, steps: int = 12) -> None:
+def drag(lab: Screen, share: float, *, steps: int = 12) -> None:
     """Drag the slider's handle with the mouse to ``share`` of its track."""
     handle, track = lab.find(HANDLE).first, lab.find(f"{SLIDER} .noUi-base").first
     handle.scroll_into_view_if_needed()
@@ -49,29 +50,33 @@ def drag(lab: LabPage, share: float, *, steps: int = 12) -> None:
     lab.page.mouse.up()
 
 
-def pick_layer(lab: LabPage, name: str) -> None:
+def pick_layer(lab: Screen, name: str) -> None:
     """Click a row of the layer list."""
     row = lab.find(LAYER).filter(has=lab.page.get_by_text(name, exact=True)).first
     row.scroll_into_view_if_needed()
     row.click()
 
 
-def click_heat(lab: LabPage, row: int, column: int) -> None:
+def click_heat(lab: Screen, row: int, column: int) -> None:
     """Click a cell of the map: row 0 is the top layer."""
-    lab.find(HEAT).first.scroll_into_view_if_needed()
-    x, y = lab.page.evaluate("([s, x, y]) => __probe.place(s, x, y)", [HEAT, column, row])
-    lab.page.mouse.click(x, y)
+    click_at(lab, HEAT, column, row)
 
 
-def photograph(lab: LabPage, path: Path, *, width: int) -> None:
+def click_at(lab: Screen, pane: str, x: float, y: float) -> None:
+    """Click the data point (x, y) of the figure in ``pane``."""
+    lab.find(pane).first.scroll_into_view_if_needed()
+    lab.page.mouse.click(*lab.page.evaluate("([s, x, y]) => __probe.place(s, x, y)", [pane, x, y]))
+
+
+def photograph(lab: Screen, path: Path, *, width: int) -> None:
     """Take a picture of the whole explorer in a window of ``width`` pixels, high enough to show all of it."""
     lab.resize(width, 2400)
-    for pane in (LOSS, SPECTRUM, HEAT):
+    for pane in PANES:
         lab.wait_until_still(pane)
     # Lab's own bars take some 130 pixels; a window that is too low would show them across the picture
     tall = lab.page.evaluate("(s) => __probe.root(s).getBoundingClientRect().height", EXPLORER)
     lab.resize(width, int(tall) + 400)
     lab.find(EXPLORER).first.evaluate("(e) => e.scrollIntoView({block: 'center'})")
-    for pane in (LOSS, SPECTRUM, HEAT):
+    for pane in PANES:
         lab.wait_until_still(pane)
     lab.find(EXPLORER).first.screenshot(path=path)

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from .page import LabPage
+from .screen import Screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Sweep:
         return self.repaints / self.seconds
 
 
-def latency(lab: LabPage, handle: str, scope: str, *, steps: int = 20, pause: float = 0.35) -> Latency:
+def latency(lab: Screen, handle: str, scope: str, *, steps: int = 20, pause: float = 0.35) -> Latency:
     """Press arrow keys on a slider's handle one by one and time the first changed pixel below ``scope``."""
     lab.find(handle).first.focus()
     lab.page.keyboard.press("Home")
@@ -56,7 +56,7 @@ def latency(lab: LabPage, handle: str, scope: str, *, steps: int = 20, pause: fl
 
 
 def sweep(
-    lab: LabPage, slider: str, scope: str, *, last: int, seconds: float = 4, hz: float = 60, end: int | None = None
+    lab: Screen, slider: str, scope: str, *, last: int, seconds: float = 4, hz: float = 60, end: int | None = None
 ) -> Sweep:
     """Move a slider between 0 and ``last`` at ``hz`` and count the repaints below ``scope``."""
     lab.page.evaluate("(s) => __probe.watch(s)", scope)

@@ -5,26 +5,24 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from .page import LabPage
-from .server import Server
 from .voila import VoilaPage
 
 P = TypeVar("P", bound=LabPage | VoilaPage)
 
 
 @contextmanager
-def opened(
-    page: P, server: Server, name: str, *cells: str, panes: Sequence[str] = (), height: int = 900
-) -> Iterator[P]:
+def opened(page: P, name: str, *cells: str, panes: Sequence[str] = (), height: int = 900) -> Iterator[P]:
     """Show a notebook of ``cells`` on ``page`` with all ``panes`` drawn; its kernel ends with the ``with``.
 
     Cells may import what lies in ``tests/``. A window of ``height`` pixels that holds all panes keeps Lab from taking
     away those that are far off the screen.
     """
-    page.run(server.write(name, *cells))
+    page.run(page.server.write(name, *cells))
     page.resize(1280, height)
     for pane in panes:
         page.scroll_to(pane)
         page.wait_until_still(pane)
-    yield page
-    page.resize(1280, 900)
-    page.close()
+    try:
+        yield page
+    finally:
+        page.close()

@@ -13,7 +13,7 @@ class LabPage(Screen):
     def open(self, name: str, *, seconds: float = 90) -> None:
         """Open a notebook of the served folder in a fresh workspace and wait for its kernel."""
         self.name = name
-        self.page.goto(f"{self._server.url}{self._address(name)}")
+        self.page.goto(f"{self.server.url}{self._address(name)}")
         self._wait_for_kernel(seconds)
 
     def _address(self, name: str) -> str:
@@ -69,7 +69,7 @@ class LabPage(Screen):
     def save(self) -> Path:
         """Save the notebook and return the file."""
         self.command("docmanager:save")
-        return self._server.root / self.name
+        return self.server.root / self.name
 
     def cells(self) -> list[dict[str, Any]]:
         """The cells with their outputs, as the page holds them now."""

@@ -20,7 +20,7 @@ class Screen:
     """A notebook that is open in a tab of its own, whatever shows it."""
 
     def __init__(self, server: Server, chromium: Chromium) -> None:
-        self._server, self._chromium = server, chromium
+        self.server, self._chromium = server, chromium
         self.page: Page = chromium.new_page()
         self.name = ""
 

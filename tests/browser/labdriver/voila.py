@@ -22,7 +22,7 @@ class VoilaPage(Screen):
         self.name = name
         self._chromium.tolerate(*NOT_OURS)
         place = f"/voila/render/{quote(name)}" if name else "/"
-        self.page.goto(f"{self._server.url}{place}?theme={theme}", timeout=seconds * 1000)
+        self.page.goto(f"{self.server.url}{place}?theme={theme}", timeout=seconds * 1000)
         self.page.wait_for_selector("#rendered_cells", state="visible", timeout=seconds * 1000)
         self.page.wait_for_function("() => __probe.kernel()?.status === 'idle'", timeout=seconds * 1000)
         assert self.error_outputs() == [], f"A cell of {name} failed."
