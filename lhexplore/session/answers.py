@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ from ..curvature import Batches, Choice, Layer, choose
 from ..diagnosis.course import Cell
 from ..errors import LhexploreError, SnapshotError, TooLargeError, UnsupportedError
 from ..jobs import Progress
-from ..snapshots import Snapshot, Snapshots
+from ..snapshots import GONE, Snapshot, Snapshots
 from ..spectrum import WHOLE, Spectrum, Step
 from ..store import Store
 from .forecast import Forecast
@@ -48,6 +48,18 @@ class Answers:
         self._places: dict[Request, tuple[str, ...]] = {}
         self._grids: dict[tuple[str, str], dict[Cell, Request]] = {}
         self._relabelled: dict[Request, tuple[Spectrum, Spectrum]] = {}
+
+    def grow(self, snapshots: Snapshots, changed: Collection[str]) -> None:
+        """Go on with the series as it is now; under the labels ``changed`` lie other weights than before."""
+        self._snapshots = snapshots
+        self.keys.grow(snapshots, changed)
+        self._lane.forget(changed)
+        self._grids = {}
+        for known in (self._places, self._relabelled):
+            for request in [one for one in known if one.snapshot in changed]:
+                known.pop(request, None)
+        for place in [one for one in self.failures if one[1] in changed]:
+            self.failures.pop(place, None)
 
     # ---- before anything runs
 
@@ -88,7 +100,7 @@ class Answers:
 
     def known(self, request: Request) -> Spectrum | None:
         """The answer to a request if it is there; never computes."""
-        if self._snapshots[request.snapshot].status != "ok":
+        if not _readable(self._snapshots[request.snapshot]):
             return None
         places = self._places.get(request)
         if places is None:
@@ -141,6 +153,7 @@ class Answers:
         for snapshot in reversed(self._snapshots):
             if snapshot.status == "ok" and self._lane.fits(snapshot):
                 return snapshot
+        self._snapshots.index(-1)  # says so where there is none yet
         reasons = "; ".join(f"{s.label}: {s.reason}" for s in list(self._snapshots)[:3])
         raise SnapshotError(f"None of the {len(self._snapshots)} snapshots can be used ({reasons}).")
 
@@ -249,3 +262,8 @@ class Answers:
         yield Progress(done, len(wanted), time.perf_counter() - began, 0.0)
         if first is not None and not computed and len(missing) == len(wanted):
             raise first
+
+
+def _readable(snapshot: Snapshot) -> bool:
+    """Whether what is known of a snapshot counts: also after its file was deleted, if its weights were read before."""
+    return snapshot.status == "ok" or (snapshot.status == GONE and snapshot.known_digest is not None)

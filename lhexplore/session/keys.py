@@ -1,6 +1,6 @@
 """Under which names a spectrum lies in the cache: everything that its numbers depend on, hashed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..curvature import Batches, Choice, Layer
@@ -35,6 +35,14 @@ class Keys:
         self._common, self._layer, self._snapshots, self._data = dict(common), layer, snapshots, data
         self._made: dict[tuple[Request, str], str] = {}
         self._states: dict[tuple[Request, int, str | None], str] = {}
+
+    def grow(self, snapshots: Snapshots, changed: Collection[str]) -> None:
+        """Go on with the series as it is now; under the labels ``changed`` lie other weights than before."""
+        self._snapshots = snapshots
+        for made in [one for one in self._made if one[0].snapshot in changed]:
+            self._made.pop(made, None)
+        for state in [one for one in self._states if one[0].snapshot in changed]:
+            self._states.pop(state, None)
 
     def places(self, request: Request, choice: Choice) -> tuple[str, ...]:
         """Where the answer may lie, best first."""

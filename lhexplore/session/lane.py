@@ -6,7 +6,7 @@ products of a long job, and closing a generator stops the work within one produc
 
 import math
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -447,6 +447,16 @@ class Lane:
                 return True
         except SnapshotError:
             return False
+
+    def forget(self, labels: Collection[str]) -> None:
+        """Let go of what is known of these snapshots: other weights lie under their labels now."""
+        if not labels:
+            return
+        with self._lock:
+            self._loaded = {split: label for split, label in self._loaded.items() if label not in labels}
+            self._verdicts = {place: known for place, known in self._verdicts.items() if place[1] not in labels}
+            if self._first is not None and self._first[0] in labels:
+                self._first = None
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until no product is under way."""

@@ -36,6 +36,11 @@ class _Read:
 _KNOWN: "WeakKeyDictionary[Session, dict[tuple[str, str], _Read]]" = WeakKeyDictionary()
 
 
+def forget(session: "Session") -> None:
+    """Have the run gathered anew the next time: under some labels lie other weights now."""
+    _KNOWN.pop(session, None)
+
+
 def course_of(
     session: "Session",
     *,

@@ -40,6 +40,7 @@ from .answers import Answers
 from .bar import Bar
 from .filling import fill
 from .generalisation import generalisation_of
+from .growing import Growing
 from .hesd_reading import methodology_of, picks_of, relative_of
 from .lane import Lane
 from .layer_states import known_states, states
@@ -66,7 +67,8 @@ class Session:
         data: a loader (or any iterable of batches); read once.
         loss: a criterion for ``(x, y)`` batches; or ``loss(model, batch) -> scalar``; or None for mappings whose
             ``model(**batch).loss`` is the loss.
-        snapshots: None, a list or dict of state_dicts, a file, folder or glob, or :class:`lhexplore.Snapshots`.
+        snapshots: None, a list or dict of state_dicts, a file, folder or glob, what :func:`lhexplore.record` gave, or
+            :class:`lhexplore.Snapshots`.
         held_out: a second loader, for ``split="held_out"``.
         layers: None (every module with parameters), glob(s), or ``callable(name, module) -> bool``.
         functional: the scalar that is differentiated: "loss"; for each layer's own output, its input held fixed, "sum"
@@ -143,6 +145,7 @@ class Session:
         )
         self._thresholds = Thresholds()
         self._evaluated: dict[tuple[str, str], dict[str, float]] = {}
+        self._growing = Growing(self)
         self._pending: WeakSet[Waitable] = WeakSet()
         self._on_close: list[Callable[[], None]] = []
 
@@ -159,6 +162,33 @@ class Session:
         return self._snapshots
 
     @property
+    def grows(self) -> bool:
+        """Whether more snapshots may come: they are those of a folder, a glob, or a recorder."""
+        return self._snapshots.grows
+
+    def refresh(self) -> tuple[str, ...]:
+        """Look for snapshots that training has written since; returns their labels. Views show them at once.
+
+        Labels keep their meaning, positions may not: a snapshot of an earlier step stands where it belongs. A file that
+        was replaced counts as new weights under its label; one that was deleted stays, with what was computed of it.
+        What cannot be used is named in :attr:`notices`. Costs about 2 ms for 1000 files where nothing is new.
+        """
+        return self._growing.refresh()
+
+    def follow(self, heard: Callable[[tuple[str, ...]], None], *, every: float = 1.0) -> Callable[[], None]:
+        """Call :meth:`refresh` every so many seconds beside you; returns how to end it. Views that are open do this.
+
+        Args:
+            heard: called with the labels that are new (none, where something was replaced or deleted), on the thread
+                that looks. It holds this function, so let it not hold the session.
+            every: seconds between two looks.
+
+        Raises:
+            SettingError: the snapshots come from no folder, glob or recorder.
+        """
+        return self._growing.follow(heard, every=every)
+
+    @property
     def closed(self) -> bool:
         """Whether :meth:`close` was called."""
         return self._lane.closed
@@ -171,7 +201,8 @@ class Session:
     @property
     def notices(self) -> tuple[str, ...]:
         """What the person should know about data, model and cache, in sentences."""
-        found = (self._data["data"].notes, self._lane.replica.notes, self._snapshots.notes, self._store.notices)
+        kept = (self._snapshots.notes, self._store.notices, self._growing.troubles)
+        found = (self._data["data"].notes, self._lane.replica.notes, *kept)
         return tuple(dict.fromkeys(notice for notices in found for notice in notices))
 
     @property
@@ -519,6 +550,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of the model copy and the data; what is cached stays on disk. Harmless when repeated."""
+        self._growing.close()
         self._lane.close()
         for heard in [*self._on_close]:
             heard()

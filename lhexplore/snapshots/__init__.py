@@ -5,7 +5,7 @@ This room knows formats and never computes. It loads no pickle that could run co
 
 from .fit import fit
 from .recorder import Recorder, record
-from .snapshot import Snapshot
+from .snapshot import GONE, Snapshot
 from .source import Snapshots
 
-__all__ = ["Recorder", "Snapshot", "Snapshots", "fit", "record"]
+__all__ = ["GONE", "Recorder", "Snapshot", "Snapshots", "fit", "record"]

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,10 +36,8 @@ def rows_of(
     looks = [item.look(fields=slow <= FIELDS_LIMIT) for item in items]
     rows, numbers = [], {}
     for item, look, label in zip(items, looks, _labels(items, base), strict=True):
-        named = _named(item, base, pattern)
-        row = Snapshot(label, partial(item.read, which=which), look=_completed(look, named), path=item.path)
-        rows.append(row)
-        numbers[label] = named
+        numbers[label] = named(item, base, pattern)
+        rows.append(_row(item, look, label, numbers[label], which))
     notes = []
     if slow > FIELDS_LIMIT:
         notes.append(f"{slow} files are not safetensors: to list them fast, step and epoch come from their names alone")
@@ -49,8 +47,24 @@ def rows_of(
     if ordered:
         return rows, tuple(notes)
     rows = sorted(rows, key=lambda row: numbers[row.label].tag is not None)  # "last" is an alias, not the name
-    rows = _same_step_merged(_tags_merged(_links_merged(rows), numbers))
-    return _sorted(rows, numbers), tuple(notes)
+    rows = _same_step_merged(tags_merged(_links_merged(rows), numbers))
+    return sorted_rows(rows, numbers), tuple(notes)
+
+
+def row_of(item: Item, label: str, base: Path | None, pattern: re.Pattern[str] | None, which: str | None) -> Snapshot:
+    """The row of one checkpoint by itself."""
+    return _row(item, item.look(), label, named(item, base, pattern), which)
+
+
+def label_of(item: Item, base: Path, taken: Collection[str]) -> str:
+    """A label for one more checkpoint: its path below ``base`` without its ending, with it where that is taken."""
+    full = Path(os.path.relpath(item.path, base))
+    tried = (_without_ending(full, item).as_posix(), full.as_posix())
+    return next((label for label in tried if label not in taken), str(item.path))
+
+
+def _row(item: Item, look: Look, label: str, told: names.Named, which: str | None) -> Snapshot:
+    return Snapshot(label, partial(item.read, which=which), look=_completed(look, told), path=item.path)
 
 
 def _labels(items: Sequence[Item], base: Path | None) -> list[str]:
@@ -77,7 +91,7 @@ def _repeats(labels: list[str]) -> bool:
     return len(set(labels)) < len(labels)
 
 
-def _named(item: Item, base: Path | None, pattern: re.Pattern[str] | None) -> names.Named:
+def named(item: Item, base: Path | None, pattern: re.Pattern[str] | None) -> names.Named:
     """What the name tells; where it tells nothing, its folder's (``epoch_3/weights.pt``)."""
     path = Path(os.path.relpath(item.path, base)) if base is not None else item.path
     if pattern is not None and pattern.search(path.as_posix()):
@@ -88,16 +102,16 @@ def _named(item: Item, base: Path | None, pattern: re.Pattern[str] | None) -> na
     return next((named for named in told if any(part is not None for part in named)), names.Named())
 
 
-def _completed(look: Look, named: names.Named) -> Look:
+def _completed(look: Look, told: names.Named) -> Look:
     """Fields inside the file count more than its name."""
     return replace(
         look,
-        step=named.step if look.step is None else look.step,
-        epoch=named.epoch if look.epoch is None else look.epoch,
+        step=told.step if look.step is None else look.step,
+        epoch=told.epoch if look.epoch is None else look.epoch,
     )
 
 
-def _sorted(rows: list[Snapshot], numbers: dict[str, names.Named]) -> list[Snapshot]:
+def sorted_rows(rows: list[Snapshot], numbers: dict[str, names.Named]) -> list[Snapshot]:
     """By step if all usable rows have one, else by epoch, else by the number in the name, else as people read names."""
 
     def place(row: Snapshot, kind: str) -> float | None:
@@ -127,7 +141,7 @@ def _links_merged(rows: list[Snapshot]) -> list[Snapshot]:
     return [row for row in rows if row in kept.values()]
 
 
-def _tags_merged(rows: list[Snapshot], numbers: dict[str, names.Named]) -> list[Snapshot]:
+def tags_merged(rows: list[Snapshot], numbers: dict[str, names.Named]) -> list[Snapshot]:
     """``last`` and ``best`` become aliases of the row with the same weights: equal digests or signs."""
     tagged = [row for row in rows if numbers[row.label].tag]
     known = {sign: row for row in rows if row not in tagged for sign in row.evidence}

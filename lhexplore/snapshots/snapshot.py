@@ -21,6 +21,7 @@ from ..errors import (
 from .contents import Contents, Look
 from .fit import fit
 
+GONE = "gone"  # status of one whose file was deleted
 _STATUS: tuple[tuple[type[LhexploreError], str], ...] = (
     (IncompleteFileError, "partial"),
     (UnsafeFileError, "unsafe"),
@@ -45,7 +46,7 @@ class Snapshot:
         epoch: epochs done, None where unknown.
         metrics: what the training code recorded beside the weights.
         status: ``"ok"``, or in a word why it cannot be used: ``"partial"``, ``"writing"``, ``"unsafe"``, ``"format"``,
-            ``"unreadable"``, ``"non-finite"``, ``"unsupported"``, ``"mismatch"``, ``"changed"``.
+            ``"unreadable"``, ``"non-finite"``, ``"unsupported"``, ``"mismatch"``, ``"changed"``, ``"gone"``.
         reason: the same in a sentence.
         aliases: other labels of the same weights, such as ``"last"``.
         path: where it is read from, None for weights in memory.
@@ -122,6 +123,8 @@ class Snapshot:
         return fitting, (*self.notes, *notes)
 
     def _load(self) -> dict[str, Tensor]:
+        if self.status == GONE:
+            raise SnapshotError(self.reason)
         try:
             contents = self._read()
             _refuse_unsupported(contents.state, self.label)
@@ -139,7 +142,7 @@ class Snapshot:
             self.status = "changed"
             self.reason = (
                 f"{self.label!r} has changed since it was first seen; results for the earlier weights would be mixed "
-                "with results for these. Discover the snapshots again."
+                "with results for these. session.refresh() takes in what is there now."
             )
             raise SnapshotError(self.reason)
         self._digest, self.notes = digest, contents.notes
