@@ -1,4 +1,7 @@
-"""The colours of all figures, for light and for dark pages: Okabe and Ito's palette, told apart by everybody.
+"""The colours of all figures, for light and for dark pages: after Okabe and Ito's palette, told apart by everybody.
+
+Hues are theirs. Some are darkened or lightened until every pair that meets in a figure differs for all kinds of colour
+vision, and every mark stands out from the page (the tests measure both).
 
 A model says in a tag which of its properties plays which role; whoever switches the theme, Python or the browser,
 only walks over those tags.
@@ -18,7 +21,7 @@ TAG = "theme"
 CLEAR = "rgba(0, 0, 0, 0)"
 
 _BLUE, _SKY, _VERMILLION, _ORANGE = "#0072b2", "#56b4e9", "#d55e00", "#e69f00"
-_GREEN, _PURPLE = "#009e73", "#cc79a7"
+_PURPLE = "#cc79a7"
 _STEPS = 32  # colours on either side of a diverging palette
 
 
@@ -46,14 +49,14 @@ LIGHT: Colours = {
     "ends": _VERMILLION,
     "train": _BLUE,
     "held_out": _VERMILLION,
-    "third": _GREEN,
+    "third": "#009c50",
     "fourth": "#a64d85",  # the palette's purple, darkened for white pages
-    "sixth": "#857400",  # the palette's yellow, darkened for white pages
+    "sixth": "#4d4600",  # the palette's yellow, darkened until it is no vermillion to protanopes
     "wash": "#cfe3f0",  # what is filled in front of something else: the blue, mixed with the page
     "finding": "#a64d85",
     "marker": "#111111",
     "halo": "#ffffff",
-    "unknown": "#9a9a9a",
+    "unknown": "#8f8f8f",
     "sequential": SEQUENTIAL,
     "diverging": _diverging(_BLUE, "#f2f2f2", _VERMILLION),
 }
@@ -63,12 +66,12 @@ DARK: Colours = {
     "grid": "#333333",
     "bar": _SKY,
     "whisker": "#f0f0f0",
-    "ghost": "#9a9a9a",
+    "ghost": "#787878",
     "band": "#9a9a9a",
     "ends": _ORANGE,
     "train": _SKY,
     "held_out": _ORANGE,
-    "third": "#2fc79a",
+    "third": "#20a050",
     "fourth": _PURPLE,
     "sixth": "#f0e442",
     "wash": "#1f3a4b",
