@@ -1,4 +1,4 @@
-"""How the kit looks, and which keys are its own: one style sheet, shared by every view of a hub and sent once."""
+"""How the kit looks, and what its keys and focus do: one style sheet and script, shared by every view of a hub."""
 
 from pathlib import Path
 
@@ -6,11 +6,12 @@ import traitlets as t
 from anywidget import AnyWidget
 
 _HERE = Path(__file__).parent
-_SHEETS = ("explorer.css", "layer_list.css")
+_SCRIPTS = ("held.js", "keys.js")
+_SHEETS = ("layer_list.css", "help.css", "explorer.css")
 
 
 class Sheet(AnyWidget):
-    """Shows nothing; brings the style sheet to wherever a view is shown."""
+    """Shows nothing; brings the style sheet and the script to wherever a view is shown."""
 
-    _esm = t.Unicode((_HERE / "keys.js").read_text("utf-8")).tag(sync=True)
+    _esm = t.Unicode("\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS)).tag(sync=True)
     _css = t.Unicode("\n".join((_HERE / name).read_text("utf-8") for name in _SHEETS)).tag(sync=True)

@@ -9,7 +9,7 @@ import ipywidgets as w
 import traitlets as t
 
 from .choices import only_known
-from .help import Help
+from .help import Help, example
 from .hub import Hub
 from .pane import BokehPane
 from .rerun import close_earlier_of_this_cell
@@ -107,7 +107,7 @@ class View(Shown):
     def _help(self, name: str) -> Help:
         about = VIEW_TEXTS.get(name)
         title, text = (about.title, " ".join(about.sentences)) if about else (name, inspect.getdoc(type(self)) or "")
-        return self.own(Help(title=title, text=text), "lhx-help")
+        return self.own(Help(title=title, text=text, picture=example(name)), "lhx-help")
 
     def _words(self) -> str:
         return ", ".join([super()._words(), *(f"{name}={getattr(self, name)!r}" for name in self.says)])
