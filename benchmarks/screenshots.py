@@ -86,9 +86,10 @@ def shrink(path: Path, *, scale: float = 1, to: Path | None = None) -> None:
     """Reduce a picture to a palette, and to ``scale`` of its size."""
     picture = Image.open(path).convert("RGB")
     size = (round(picture.width * scale), round(picture.height * scale))
-    picture.resize(size, Image.Resampling.LANCZOS).quantize(COLOURS, dither=Image.Dither.NONE).save(
-        to or path, optimize=True
-    )
+    small = picture.resize(size, Image.Resampling.LANCZOS)
+    # Covering the range of colours keeps the few pixels of a mark as they are; the median cut would grey them.
+    few = small.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(to or path, optimize=True)
 
 
 def put_into(notebook: Path, picture: Path, *, scale: float = 1 / SHARPNESS) -> None:
