@@ -32,6 +32,5 @@ class VoilaPage(Screen):
         return self.find(_ERRORS).all_inner_texts()
 
     def close(self) -> None:
-        """End the kernel and close the tab."""
-        self.page.evaluate("() => __probe.kernel()?.shutdown()")
-        self.page.close()
+        """Close the tab as a person does; Voilà then ends the kernel."""
+        self.page.close(run_before_unload=True)
