@@ -32,6 +32,11 @@ def close_earlier_of_this_cell(made: Closable) -> None:
     _here[cell] = (run, [*(r for r in alive if r() is not None), weakref.ref(made)])
 
 
+def in_a_named_cell() -> bool:
+    """Whether a front end that names its cells runs this one: programs that run notebooks do not name them."""
+    return bool(_present_cell()[0])
+
+
 def _present_cell() -> tuple[str, str]:
     """Id of the cell that is running, and of this run; empty where there is none."""
     try:

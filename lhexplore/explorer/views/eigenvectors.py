@@ -1,6 +1,6 @@
 """The first eigenvectors of the layer on show, computed when somebody asks for them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -69,10 +69,21 @@ class Eigenvectors(View):
         self.compute.disabled = pairs is not None or self.hub.computing.closed
         self.cost.say([self._cost(wanted, pairs, busy=busy, looking=looking)])
 
+    def moved(self, places: Mapping[int, int]) -> None:
+        self._worker.cancel()
+        self._known.clear()
+        self._failures.clear()
+        self._asked = None
+
     def settled(self, timeout: float | None = 60) -> None:
         """Block until nothing is pending: what was asked for is computed (or given up, or refused) and drawn."""
         self._worker.wait(timeout)
         super().settled(timeout)
+
+    @property
+    def pairs(self) -> Any:
+        """The eigenvectors on show; None while they are not computed."""
+        return self._known.get(self._wanted())
 
     def _shapes(self, looking: Selection, pairs: Pairs | None) -> Any:
         return [] if pairs is None else self.hub.session.shapes(looking.key(looking.layer))
@@ -118,7 +129,7 @@ class Eigenvectors(View):
         cell, count = wanted
         key = self.hub.look().key(cell.layer)
         try:
-            for pairs in self.hub.session.stream_eigenvectors(key, count, cell.snapshot, **cell.how):
+            for pairs in self.hub.source.stream_eigenvectors(key, count, cell.snapshot, **cell.how):
                 yield wanted, pairs
         except Exception as failure:  # noqa: BLE001  belongs on the screen
             yield wanted, failure

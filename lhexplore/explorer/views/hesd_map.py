@@ -35,7 +35,7 @@ class HesdMap(View):
         return [self.row(self.block), self.pane, self.sentence]
 
     def paint(self, looking: Selection, stale: frozenset[str]) -> None:
-        facts, entry = self.hub.facts, self._entry(looking)
+        facts, entry = self.hub.facts, self.entry(looking)
         types = [self.hub.computing.hesd(cell) for cell in facts.row(looking, entry)]
         plot = hesd_map(types, facts.labels(looking), name=entry.name)
         (gate,) = (getattr(model, "location", 0.0) for model in plot.root.select({"name": "hesd-gate"}))
@@ -44,7 +44,7 @@ class HesdMap(View):
         unknown = looking.key(entry.name) is None and entry.name != looking.layer and None in types
         self.sentence.say([f"{words} {HOW}" if unknown else words for words in plot.sentences])
 
-    def _entry(self, looking: Selection) -> Entry:
+    def entry(self, looking: Selection) -> Entry:
         """What is drawn: the layer on show, or all layers as one block."""
         if self.block.value == BLOCKS[0]:
             return next(entry for entry in looking.entries if entry.name == looking.layer)
