@@ -9,7 +9,7 @@ from .hesd.methodology import Methodology, methodology
 from .hesd.picker import Picks, pick_snapshots
 from .hesd.relative import Relative, relative
 from .metrics.drift import drift, log_drift
-from .metrics.own import register, register_metric, unregister
+from .metrics.own import on_registered, register, register_metric, unregister
 from .metrics.spectral import Metric
 from .metrics.state import PAIR_METRICS, STATE_METRICS
 from .metrics.table import METRICS, explain, metric, metric_error, metrics
@@ -62,6 +62,7 @@ __all__ = [
     "metric_error",
     "metrics",
     "mundane_causes",
+    "on_registered",
     "over_pairs",
     "pick_snapshots",
     "rank_correlation",

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from ..diagnosis import Finding
+from ..diagnosis import Finding, metric_error
+from ..diagnosis import metric as form
 from .computing import Computing
 from .located import Located
 from .places import step_words
@@ -26,6 +27,7 @@ class Facts:
         self.steps: tuple[str, ...] = tuple(step_words(row) for row in self.shots)
         self._session, self._computing, self._known = session, computing, computing.known
         self._table: tuple[Selection | None, Float[ndarray, "e s"]] = (None, np.empty((0, 0)))
+        self._errors = self._table
 
     def losses(self) -> list[dict[str, float]]:
         """Losses and accuracies of every snapshot, by name."""
@@ -54,6 +56,13 @@ class Facts:
             self._table = looking, np.array(rows)
         return self._table[1]
 
+    def errors(self, looking: Selection) -> Float[ndarray, "e s"]:
+        """One standard error of every number of the table; NaN where it is not known, 0 where the number is exact."""
+        if self._errors[0] is not looking:
+            rows = [[self._error(cell, looking.metric) for cell in self.row(looking, e)] for e in looking.shown]
+            self._errors = looking, np.array(rows)
+        return self._errors[1]
+
     def map_rows(self, looking: Selection) -> tuple[Entry, ...]:
         """Rows of a map: the layers, and the whole network below as soon as it is known somewhere or looked at."""
         whole = [entry for entry in looking.shown if entry.key is None and entry not in looking.rows]
@@ -62,5 +71,9 @@ class Facts:
         return (*looking.rows, *whole) if wanted else looking.rows
 
     def _value(self, cell: Cell, metric: str) -> float:
-        found = self._computing.diagnosis(cell)
-        return float("nan") if found is None else float(found.metrics.get(metric, float("nan")))
+        found = self._known.spectrum(cell)
+        return float("nan") if found is None else form(metric, found)  # one's own may be younger than the diagnosis
+
+    def _error(self, cell: Cell, metric: str) -> float:
+        found = self._known.spectrum(cell)
+        return float("nan") if found is None else metric_error(metric, found)

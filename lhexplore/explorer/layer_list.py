@@ -1,7 +1,7 @@
-"""The list of layers: what there is, how large, and how each stands at the snapshot on show."""
+"""The tree of layers: what there is, how large, and how each stands at the snapshot on show."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +11,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from .framed import Framed, script
+from .layer_tree import layer_tree
+from .overlays import MOST_LAYERS
 from .state import Entry
 
 UNKNOWN = 255  # index of a mark that is not known
@@ -18,14 +20,17 @@ NOTHING: Mapping[tuple[int, int], str] = MappingProxyType({})
 
 
 class LayerList(Framed):
-    """A list box driven by mouse or arrow keys; names are shown as text, whatever they contain.
+    """A tree driven by mouse or keys; names are shown as text, whatever they contain.
 
     ``shares``, ``numbers`` and ``marks`` hold one row per entry and one column per snapshot, as bytes, so that
-    moving ``frame`` in the browser is enough to bring all rows up to date.
+    moving ``frame`` in the browser is enough to bring all rows up to date. ``on_only`` gets the indices of the
+    entries of which nothing else is to be shown, or None for all there are.
     """
 
-    _esm = script("layer_list.js")
-    rows = t.Unicode("[]", help="JSON text: name, size, kind, usable and reason of every entry.").tag(sync=True)
+    _esm = script("layer_rows.js", "layer_branches.js", "layer_keys.js", "layer_list.js")
+    rows = t.Unicode("[]", help="JSON text: name, size, kind, usable, reason and whole of every entry.").tag(sync=True)
+    tree = t.Unicode("[]", help="JSON text: label, index of the entry and what is below, of every node.").tag(sync=True)
+    hidden = t.Int(0, help="How many layers there are beside these.").tag(sync=True)
     legend = t.Unicode("[]", help="JSON text: symbol, word and kind of every mark.").tag(sync=True)
     quantity = t.Unicode("", help="What the bars show, in words.").tag(sync=True)
     count = t.Int(0, help="How many snapshots there are.").tag(sync=True)
@@ -34,11 +39,22 @@ class LayerList(Framed):
     marks = t.Bytes(b"", help="Index into the legend, uint8; 255: not known.").tag(sync=True)
     previews = t.Unicode("{}", help="JSON text: frame -> row -> what is known before the spectrum.").tag(sync=True)
     selected = t.Int(0, help="Which entry is chosen.").tag(sync=True)
+    over = t.List(t.Int(), help="Which entries lie over it.").tag(sync=True)
+    most = t.Int(MOST_LAYERS, help="How many may.").tag(sync=True)
 
-    def describe(self, entries: Sequence[Entry]) -> None:
-        """Say which entries there are."""
+    def __init__(self, *, on_only: Callable[[Sequence[int] | None], None] | None = None, **traits: Any) -> None:
+        self._on_only = on_only
+        super().__init__(**traits)
+        self.on_msg(self._heard)
+
+    def describe(self, entries: Sequence[Entry], *, hidden: int = 0) -> None:
+        """Say which entries there are, and how many layers are not among them."""
         keys = ("name", "size", "kind", "usable", "reason")
-        self.rows = json.dumps([{key: getattr(entry, key) for key in keys} for entry in entries])
+        tree = layer_tree([None if entry.key is None else entry.name for entry in entries])
+        with self.hold_sync():
+            self.rows = json.dumps([{key: getattr(x, key) for key in keys} | {"whole": x.key is None} for x in entries])
+            self.tree = json.dumps([node.json() for node in tree])
+            self.hidden = hidden
 
     def show(
         self,
@@ -66,6 +82,15 @@ class LayerList(Framed):
             self.numbers = values.astype("<f4").tobytes()
             self.marks = np.array(table, dtype=np.uint8).tobytes()
             self.previews = json.dumps(early, ensure_ascii=False)
+
+    def _heard(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        if content.get("kind") != "only" or self._on_only is None:
+            return
+        rows, count = content.get("rows"), len(json.loads(self.rows))
+        if rows is None:
+            self._on_only(None)
+        elif isinstance(rows, list) and rows and all(isinstance(i, int) and 0 <= i < count for i in rows):
+            self._on_only(rows)
 
 
 def bar_shares(values: Float[ndarray, "e s"], *, log: bool) -> Float[ndarray, "e s"]:

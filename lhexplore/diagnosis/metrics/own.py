@@ -22,6 +22,23 @@ COLUMNS = frozenset({
 })
 # fmt: on
 
+_LISTENERS: list[Callable[[], None]] = []
+
+
+def on_registered(heard: Callable[[], None]) -> Callable[[], None]:
+    """Call ``heard`` whenever a metric of one's own was added, replaced or taken out, on the thread that did it.
+
+    Returns:
+        What ends it; harmless when repeated.
+    """
+    _LISTENERS.append(heard)
+    return lambda: _LISTENERS.remove(heard) if heard in _LISTENERS else None
+
+
+def _tell() -> None:
+    for heard in [*_LISTENERS]:
+        heard()
+
 
 def register(metric: Metric) -> Metric:
     """Add a metric of one's own, or replace an earlier one of the same name.
@@ -47,6 +64,7 @@ def register(metric: Metric) -> Metric:
         if function is not None and not _takes_one(function):
             raise SettingError(f"{field} of metric {name!r} must be a function of one spectrum, got {function!r:.80}.")
     METRICS[name] = metric
+    _tell()
     return metric
 
 
@@ -60,6 +78,7 @@ def unregister(name: str) -> None:
         raise SettingError(f"{name!r} is a built-in metric: only one's own can be taken out.")
     if not isinstance(name, str) or METRICS.pop(name, None) is None:
         raise SettingError(f"There is no metric {name!r} of your own. {suggest(name, METRICS.keys() - BUILT_IN)}")
+    _tell()
 
 
 @overload

@@ -71,7 +71,15 @@ def metric_error(name: str, spectrum: Spectrum) -> float:
     raises, or returns anything but a number from 0 up.
     """
     a_spectrum(spectrum)
-    chosen = _find(name)
+    chosen, known = _find(name), remembered(spectrum)
+    key = (chosen, "error")
+    if key not in known:
+        known[key] = _error(chosen, spectrum)
+    error: float = known[key]
+    return error
+
+
+def _error(chosen: Metric, spectrum: Spectrum) -> float:
     if not math.isfinite(_outcome(chosen, spectrum).value):
         return math.nan
     if chosen.error is None:
