@@ -1,7 +1,7 @@
 """The views of a hub, and what each of them has to draw again."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from .state import Selection
@@ -14,8 +14,11 @@ class Viewer(Protocol):
     def wants(self) -> frozenset[str]: ...
     @property
     def spectra(self) -> str: ...
+    @property
+    def early(self) -> bool: ...
     def paint(self, looking: Selection, stale: frozenset[str]) -> None: ...
     def tell(self, words: str) -> None: ...
+    def moved(self, places: Mapping[int, int]) -> None: ...
 
 
 class Audience:

@@ -12,6 +12,7 @@ from ..errors import SettingError, suggest
 from .axes import SCALES
 from .overlays import MOST_LAYERS
 from .places import place
+from .protocols import SnapshotLike
 from .spectrum_figure import KINDS
 from .state import SPLITS, Entry, entries_of, find_entry, find_snapshot, shown
 
@@ -26,6 +27,7 @@ NAMES = (
     "split",
     "overlay",
     "ggn",
+    "follow",
 )  # layers before one of them
 SPLIT_WORDS = {"data": "training", "held_out": "held-out", "both": "both"}
 Loose = t.TraitType[Any, Any]  # hands every value, None included, to the validators
@@ -39,13 +41,14 @@ class Offer:
     labels: tuple[str, ...]  # of the snapshots
     places: tuple[str, ...]  # where in training each stands
     has_held_out: bool
+    rows: tuple[SnapshotLike, ...] = ()  # the snapshots themselves
 
     @classmethod
     def of(cls, session: Any) -> "Offer":
-        """Ask a session once: neither its layers nor its snapshots change."""
-        rows = list(session.snapshots)
+        """What there is now; more snapshots may come."""
+        rows = tuple(session.snapshots)
         labels, places = tuple(row.label for row in rows), tuple(place(row) for row in rows)
-        return cls(entries_of(session.layers), labels, places, session.has_held_out)
+        return cls(entries_of(session.layers), labels, places, session.has_held_out, rows)
 
     @property
     def usable(self) -> tuple[str, ...]:
@@ -65,13 +68,15 @@ class Offer:
         """
         if name == "layer":
             return find_entry(shown(self.entries, layers), value).name
+        if name == "snapshot" and not self.labels:
+            return 0  # until the first one is there
         if name == "snapshot":
             return find_snapshot(self.labels, value if isinstance(value, str) else index(value))
         if name == "layers":
             return self._layers([value] if isinstance(value, str) else value)
         if name == "overlay":
             return self._overlay([value] if isinstance(value, str) else value)
-        if name == "ggn":
+        if name in ("ggn", "follow"):
             return value
         allowed = {"view": KINDS, "scale": SCALES, "metric": tuple(METRICS), "split": SPLITS}[name]
         if value not in allowed:
@@ -113,6 +118,7 @@ class Choices(t.HasTraits):
         (), help="Names of up to three layers whose spectra lie over that of the layer on show."
     )
     ggn = t.Bool(False, help="Whether the spectrum of the layer's Gauss-Newton matrix lies over that of its Hessian.")
+    follow = t.Bool(False, help="Whether who looks at the last snapshot goes along when training writes another.")
 
     @t.validate(*NAMES)
     def _accepted(self, proposal: Any) -> Any:
@@ -129,5 +135,5 @@ def only_known(owner: str, choices: Mapping[str, Any]) -> None:
     if unknown:
         raise TypeError(
             f"{owner} has no {', '.join(map(repr, unknown))}; "
-            "it has layer, snapshot, view, scale, metric, split, overlay, ggn and layers."
+            "it has layer, snapshot, view, scale, metric, split, overlay, ggn, layers and follow."
         )

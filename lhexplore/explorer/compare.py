@@ -19,7 +19,7 @@ from .weak import weakly
 from .words import Words
 
 COLUMN = {"flex": "1 1 420px", "min_width": "0", "width": "auto", "padding": "0 8px 0 0"}  # narrow screens stack
-OF_THE_RUN = ("layers", "snapshot")  # choices that mean something else in the other run
+OF_THE_RUN = ("layers", "snapshot", "follow")  # choices that mean something else in the other run
 
 
 def explore(*sessions: Any, **choices: Any) -> "Explorer | Comparison":

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from ..diagnosis import Diagnosis, Hesd, diagnose, hesd
@@ -10,7 +11,7 @@ from ..errors import ClosedError
 from ..jobs import State, Worker
 from ..spectrum import Spectrum
 from .filling import News, cached, evaluate, fill, preview, spoils_snapshot
-from .judging import Judging
+from .judging import Judging, in_run
 from .known import Known, words
 from .pace import Pace
 from .protocols import Judged
@@ -19,13 +20,16 @@ from .stating import Stating
 from .weak import weakly
 
 STAY = 0.15  # seconds a selection must last before it interrupts what is being computed
+BATCH = 40  # spectra that are read from the cache before anything else is looked at
+GLANCE = 2.0  # seconds between two drawings of the map while it fills from the cache
 
 
 class Computing:
     """Owns the worker and everything it found.
 
     ``look`` says what is looked at now; ``changed`` is told what has to be drawn again: "layer", "map", "loss",
-    "findings", "state", or nothing but the progress.
+    "findings", "state", or nothing but the progress. What is cached is read first, all of it: no view waits for it,
+    and nothing is computed that is there.
     """
 
     def __init__(self, session: Any, *, look: Callable[[], Selection], changed: Callable[..., None]) -> None:
@@ -34,15 +38,23 @@ class Computing:
         self.current: Cell | None = None
         self.trouble = ""  # what went wrong apart from single cells, in words
         self.sweeping = True  # False after a stop: only what is looked at is computed
-        self.judging = Judging(session)
+        self.judging = Judging(session, changed=changed)
         self._session, self._look, self._changed = session, look, changed
         self._chosen_at = 0.0
         self._closed = False
+        self._reading, self._unseen, self._glance = False, False, 0.0
         self._notes = threading.Lock()
-        self._diagnoses: dict[Cell, Diagnosis] = {}
+        self._diagnoses: dict[Cell, tuple[object, object, Diagnosis]] = {}  # with spectrum and run they rest on
+        self._types: dict[Cell, tuple[object, Hesd]] = {}  # of spectra by themselves
         self._worker: Worker[News] = Worker(on_item=weakly(self._on_news), on_state=weakly(self._on_state))
         session.attach(self._worker)  # its wait() then waits for this, too
         self.stating = Stating(session, look=look, came=weakly(self._on_state_of_layers))
+
+    def go_on_from(self, before: "Computing", moves: Mapping[int, int]) -> None:
+        """Take over what another one found of the snapshots that ``moves`` names, and end it."""
+        before.close()
+        self.known.take(before.known, moves)
+        self.sweeping, self.trouble, self.judging = before.sweeping, before.trouble, before.judging
 
     # ---- wishes: return at once
 
@@ -72,21 +84,27 @@ class Computing:
         self._closed = True
         self._worker.cancel()
         self.stating.stop()
+        self.judging.close()
 
     @property
     def busy(self) -> bool:
         """Whether something is wished for or being computed."""
         return self._worker.busy or self.stating.busy
 
+    @property
+    def pending(self) -> bool:
+        """Whether anything is still to come: that, or what the rules say."""
+        return self.busy or self.judging.busy
+
     def wait(self, timeout: float | None = None) -> None:
         """Block until nothing is; raises TimeoutError."""
-        self._worker.wait(timeout)
-        self.stating.wait(timeout)
+        for work in (self._worker, self.stating, self.judging):
+            work.wait(timeout)
 
     def read_cached(self, *, seconds: float) -> None:
-        """Take over what is cached, as far as it is read quickly; the worker reads the rest."""
+        """Take over what is cached of what is drawn first, as far as it is read quickly; the worker reads the rest."""
         looking = self._look()
-        missing = (cell for cell in looking.wanted() if self.known.missing(cell))
+        missing = self.known.all_missing(self._first(looking))
         for cell, found in cached(self._session, missing, key=lambda cell: looking.key(cell.layer), seconds=seconds):
             self.known.put(cell, found)
 
@@ -98,24 +116,24 @@ class Computing:
         return bool(self._session.closed)
 
     def diagnosis(self, cell: Cell) -> Diagnosis | None:
-        """What the session says of a complete spectrum, from what is known of its neighbours; remembered."""
+        """What the run says of a complete spectrum, or where it was not judged yet the spectrum alone; remembered."""
         spectrum = self.known.spectrum(cell)
         if spectrum is None:
             return None
+        # on training data the run compares with earlier snapshots and other layers
+        run = self.judging.of("data") if cell.split == "data" and not cell.curvature else None
         with self._notes:
-            found = self._diagnoses.get(cell)
-        if found is None:
-            # on training data the session compares with earlier snapshots and other layers
-            own = cell.split == "data" and not cell.curvature
-            known = self._session.known_diagnosis if own else lambda *_: None
-            found = known(self._look().key(cell.layer), cell.snapshot) or diagnose(spectrum)
+            *basis, found = self._diagnoses.get(cell, (None, None, None))
+        if found is None or basis[0] is not spectrum or basis[1] is not run:
+            looking = self._look()
+            found = in_run(run, looking.key(cell.layer), looking.labels[cell.snapshot]) or diagnose(spectrum)
             with self._notes:
-                self._diagnoses[cell] = found
+                self._diagnoses[cell] = spectrum, run, found
         return found
 
     def judge(self) -> bool:
-        """Have the run judged by what is known now; False where nothing new was said. Not for callbacks."""
-        return self.judging.ask(self._look().main, busy=self.busy)
+        """Have the run judged by what is known now; False where nothing came in. Returns at once."""
+        return not self._reading and self.judging.ask(self._look().main, busy=self.busy)
 
     @property
     def run(self) -> Judged | None:
@@ -123,11 +141,21 @@ class Computing:
         return self.judging.of(self._look().main)
 
     def hesd(self, cell: Cell) -> Hesd | None:
-        """The type of the best value there is; a preliminary one says so."""
-        diagnosis, best = self.diagnosis(cell), self.known.best(cell)
-        if diagnosis is not None:
-            return diagnosis.hesd
-        return None if best is None else hesd(best)
+        """The type of the best value there is, in the light of the run where that is known; a preliminary one says so."""
+        best = self.known.best(cell)
+        if best is None:
+            return None
+        if cell.split == "data" and not cell.curvature and best.complete:
+            found = self.judging.type_of("data", best.layer, best.snapshot)
+            if found is not None:
+                return found
+        with self._notes:
+            before, found = self._types.get(cell, (None, None))
+        if found is None or before is not best:
+            found = hesd(best)
+            with self._notes:
+                self._types[cell] = best, found
+        return found
 
     def count(self) -> tuple[int, int, int]:
         """How many spectra are known, how many could not be had, and how many are wanted."""
@@ -135,24 +163,58 @@ class Computing:
 
     def missing(self) -> list[Cell]:
         """What is wanted and not there, best first."""
-        return [cell for cell in self._look().wanted() if self.known.missing(cell)]
+        return self.known.all_missing(self._look().wanted())
 
     # ---- on the worker's thread
 
     def _work(self) -> Iterator[News]:
         self.pace = Pace()
+        yield from self._read(self._first)
         yield from self._preview()
+        if self.sweeping:
+            yield from self._read(lambda looking: looking.wanted())
         yield from self._fill(self._looked_at)
         if self.sweeping:
             yield from evaluate(self._session, len(self._look().labels))
         yield from self._fill(self._choose)
+        if self.sweeping:  # of snapshots that came meanwhile
+            yield from evaluate(self._session, len(self._look().labels))
+
+    @staticmethod
+    def _first(looking: Selection) -> Sequence[Cell]:
+        """What is drawn first: what is looked at at every snapshot, and the other layers at this one."""
+        row = [cell for cell in looking.wanted() if cell.layer == looking.layer]
+        over = [cell for k in range(len(looking.labels)) for cell in looking.beside(k)]
+        rows = () if looking.alone else looking.rows
+        return list(dict.fromkeys([*row, *over, *(Cell(x.name, looking.snapshot, looking.main) for x in rows)]))
+
+    def _read(self, choose: Callable[[Selection], Sequence[Cell]]) -> Iterator[News]:
+        """Take over what is cached of these, best first; a glance in the cache for each."""
+        seen: set[Cell] = set()
+        self._reading = True
+        try:
+            while not self._closed:
+                looking = self._look()
+                missing = self.known.all_missing(choose(looking))
+                batch = list(islice((cell for cell in missing if cell not in seen), BATCH))
+                if not batch:
+                    return
+                seen.update(batch)
+                found = dict(cached(self._session, batch, key=lambda cell: looking.key(cell.layer)))
+                for cell, spectrum in found.items():
+                    self.known.put(cell, spectrum)
+                    self.hesd(cell)  # formed here, so that no drawing has to
+                if found:
+                    yield News(None, read=frozenset(found))
+        finally:
+            self._reading = False
 
     def _preview(self) -> Iterator[News]:
         """The traces of the layers at the snapshot on show, where several are missing and nothing is known of them."""
         looking = self._look()
         here = looking.snapshot
         cells = [Cell(entry.name, here, looking.main) for entry in looking.rows if entry.key is not None]
-        missing = [cell for cell in cells if self.known.missing(cell)]
+        missing = self.known.all_missing(cells)
         if looking.alone or len(missing) < 2 or any(self.known.trace(cell) for cell in missing):
             return
         self.current = looking.cell
@@ -166,13 +228,13 @@ class Computing:
     def _looked_at(self) -> Cell | None:
         if self._closed:
             return None
-        return next((cell for cell in self._look().cells if self.known.missing(cell)), None)
+        return self.known.first_missing(self._look().cells)
 
     def _choose(self) -> Cell | None:
         """The missing cell that is wanted most, or None."""
         if self._closed or not self.sweeping:
             return self._looked_at()
-        return next((cell for cell in self._look().wanted() if self.known.missing(cell)), None)
+        return self.known.first_missing(self._look().wanted())
 
     def _leave(self, cell: Cell) -> bool:
         """Whether something else is looked at by now, long enough, and missing."""
@@ -182,7 +244,9 @@ class Computing:
 
     def _on_news(self, news: News) -> None:
         cell, step = news.cell, news.step
-        if news.traces is not None:
+        if news.read:
+            self._on_read(news.read)
+        elif news.traces is not None:
             self.known.put_traces(*news.traces)
             self._changed("layer", "map")
         elif cell is None:
@@ -195,7 +259,8 @@ class Computing:
             together = {cell: step.spectrum, **(self._beside(cell) if news.seconds else {})}
             self.pace.finished(together, news.seconds)
             for each, spectrum in together.items():
-                self._put(each, spectrum)
+                self.known.put(each, spectrum)
+            self.judging.outdated()
             self._changed("layer", "map", "findings")
         elif step is not None:
             self.current = cell
@@ -203,13 +268,17 @@ class Computing:
             self.pace.under_way(step.done / step.total if step.total else 0.0)
             self._changed(*(["layer"] if cell in self._look().cells else []))
 
-    def _put(self, cell: Cell, spectrum: Spectrum) -> None:
-        self.known.put(cell, spectrum)
-        name, k, *_ = cell
+    def _on_read(self, cells: frozenset[Cell]) -> None:
         self.judging.outdated()
-        with self._notes:  # what was said of later snapshots and of the layers beside may change with it
-            for other in [c for c in self._diagnoses if (c.layer == name and c.snapshot >= k) or c.snapshot == k]:
-                del self._diagnoses[other]
+        looking, now = self._look(), time.monotonic()
+        shown = {looking.layer, *looking.over}
+        drawn = ["layer"] if any(cell.layer in shown for cell in cells) else []
+        if now > self._glance or any(cell.snapshot == looking.snapshot for cell in cells):
+            self._glance = now + GLANCE
+            drawn.append("map")
+        self._unseen = "map" not in drawn
+        if drawn:
+            self._changed(*drawn)
 
     def _beside(self, cell: Cell) -> dict[Cell, Spectrum]:
         """What the same work gave for other layers: one set of backward passes may answer for all of a snapshot."""
@@ -237,7 +306,8 @@ class Computing:
         self.pace.ended()
         if failure is not None:
             self.trouble = words(failure)
-        self._changed("layer", "findings")
+        self._changed("layer", "findings", *(["map"] if self._unseen else []))
+        self._unseen = False
         if state == State.IDLE and not self.closed:
             if self._choose() is not None:
                 self._worker.ask(self._work)  # a wish that came while the worker was about to end

@@ -50,6 +50,7 @@ class Explorer(Shown):
         layers: which layers to show and compute; all usable ones if left out.
         overlay: up to three layers whose spectra lie over that of the layer on show.
         ggn: whether that of its Gauss-Newton matrix does, too.
+        follow: whether, at the last snapshot, to go along when training writes another.
 
     Attributes:
         views: what the page is made of, in reading order.
@@ -72,11 +73,13 @@ class Explorer(Shown):
         layers: Any = None,
         overlay: Any = (),
         ggn: bool = False,
+        follow: bool = False,
         **unknown: Any,
     ) -> None:
         only_known("Explorer", unknown)
         named = {name: value for name, value in (("layers", layers), ("layer", layer)) if value is not None}
         shape = {"view": view, "scale": scale, "metric": metric, "split": split, "overlay": overlay, "ggn": ggn}
+        shape["follow"] = follow
         hub = Hub(session, **named, snapshot=snapshot, **shape)
         super().__init__(hub)
         self.views: tuple[View, ...] = ()

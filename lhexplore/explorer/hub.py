@@ -21,8 +21,10 @@ from .choices import NAMES, Choices, Offer
 from .closing import close_widget
 from .computing import Computing
 from .facts import Facts
+from .growth import News, grow, waiting_words
 from .known import words
 from .located import Located
+from .numbered import Numbered
 from .painter import Painter
 from .progress_texts import CLOSED, problem_words, status_words
 from .sheet import Sheet
@@ -33,11 +35,12 @@ FIRST_LOOK = 0.3  # seconds that may be spent on reading what is cached before t
 
 
 class Hub(Choices):
-    """Holds a session and the choices, and keeps every view that joined up to date.
+    """Holds a session and the choices, and keeps every view that joined up to date; with a run that goes on, too.
 
     Views are told what went out of date by these words: "choice" (another layer, other layers or data), "style"
     (view or scale), "metric", "layer" (spectra of the layer on show), "map" (numbers of any layer), "loss",
-    "findings", "state" (gradients and parameters), and "progress" (at every drawing).
+    "findings", "types" (in the light of the run), "state" (gradients and parameters), "news" (snapshots came, or were seen), and "progress" (at every
+    drawing).
 
     Attributes:
         session: whose spectra are shown.
@@ -48,7 +51,12 @@ class Hub(Choices):
         audience: the views that joined.
         computing: the worker and all it found.
         facts: what is known, as views ask for it.
+        source: the session with its snapshots numbered as they are on show.
+        news: the snapshots that came since somebody looked.
+        labels: of the snapshots, a trait; changes when others come.
     """
+
+    labels = t.Tuple()
 
     _shared: ClassVar["WeakValueDictionary[int, Hub]"] = WeakValueDictionary()  # for bare views, by session
 
@@ -64,8 +72,10 @@ class Hub(Choices):
         self.drawing = threading.RLock()  # several widgets change together
         self.audience = Audience()
         self._news = False  # whether the run may have to be judged again
-        self.computing = Computing(session, look=self.look, changed=weakly(self.changed))
-        self.facts = Facts(session, self.computing)
+        self.labels, self.news = self.offer.labels, News()
+        self.source = Numbered(session, self.labels) if getattr(session, "grows", False) else session
+        self.computing = Computing(self.source, look=self.look, changed=weakly(self.changed))
+        self.facts = Facts(self.source, self.computing)
         self._painter = Painter(weakly(self._paint))
         count = len(self.offer.labels)
         self.clock = w.IntSlider(self.snapshot, 0, max(count - 1, 0), readout=False, disabled=count < 2)
@@ -73,7 +83,9 @@ class Hub(Choices):
         self.sheet = Sheet().add_class("lhx-sheet")
         self._tie = t.link((self, "snapshot"), (self.clock, "value"))
         self.observe(weakly(self._on_choice), list(NAMES))
-        self._forget = session.on_close(weakly(self.changed))  # every view says so
+        self._undo = [session.on_close(weakly(self.changed))]  # every view says so
+        if self.source is not session:
+            self._undo.append(session.follow(weakly(self._on_growth)))
 
     @classmethod
     def of(cls, source: Any, **choices: Any) -> "Hub":
@@ -116,7 +128,8 @@ class Hub(Choices):
 
     def start(self) -> None:
         """Draw the views that joined as far as things are known, and have the rest computed if any wants spectra."""
-        self.computing.read_cached(seconds=FIRST_LOOK)
+        if self.labels:
+            self.computing.read_cached(seconds=FIRST_LOOK)
         self._paint()
         self._wish()
         self.changed("findings")  # drawn soon, and not here: all that is cached is read for it
@@ -146,7 +159,7 @@ class Hub(Choices):
     @property
     def status(self) -> str:
         """What is going on, in words."""
-        return status_words(self.computing)
+        return status_words(self.computing) if self.labels else waiting_words(self.session)
 
     @property
     def problem(self) -> str:
@@ -172,7 +185,7 @@ class Hub(Choices):
             TimeoutError: something was still pending after ``timeout`` seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        while self.computing.busy or self._painter.busy:
+        while self.computing.pending or self._painter.busy:
             try:
                 for thread in (self.computing, self._painter):
                     thread.wait(None if end is None else max(end - time.monotonic(), 0))
@@ -194,7 +207,8 @@ class Hub(Choices):
         if self.ended:
             return
         self.ended = True
-        self._forget()
+        for undo in self._undo:
+            undo()
         self.computing.close()
         self._painter.close()
         self.unobserve_all()
@@ -204,20 +218,35 @@ class Hub(Choices):
             close_widget(self.sheet)
 
     def _wish(self) -> None:
-        if self.audience.reach - {"none"}:
+        if self.labels and self.audience.reach - {"none"}:
             self.computing.wish()
 
     def _on_choice(self, change: Any) -> None:
         name = change["name"]
+        last = len(self.labels) - 1
+        if name == "follow":
+            self.snapshot = last if self.follow else self.snapshot
+            return
         if name in ("view", "scale", "metric"):
             self.changed("metric" if name == "metric" else "style", hurry=True)
             return
         if name == "layers" and self.layer not in self.layers:
             self.layer = self.offer.first(self.layers)
         if name == "snapshot":
-            self.changed()
+            self.news.see(self.offer.rows[self.snapshot], last=self.snapshot == last)
+            self.changed("news")
         else:
             self.changed("choice", "layer", "map", *(["findings"] if name == "split" else []), hurry=True)
+        self._wish()
+
+    # ---- a run that goes on
+
+    def _on_growth(self, _new: tuple[str, ...]) -> None:
+        with self.drawing:
+            if not self.ended and not self.session.closed:
+                grow(self)
+        self.computing.judging.outdated()
+        self.changed("choice", "layer", "map", "metric", "loss", "state", "news", "findings")
         self._wish()
 
     # ---- drawing
@@ -230,20 +259,28 @@ class Hub(Choices):
             taken = self.audience.take()
             looking, computing = self.look(), self.computing  # only now: what changes from here on is stale again
             for view, stale in taken:
-                if stale:
+                if stale and (looking.labels or view.early):
                     self._try(view.paint, looking, stale)
+            told = problem_words(computing, looking) if looking.labels else waiting_words(self.session)
             for view, _ in taken:
-                view.tell(CLOSED if computing.closed else problem_words(computing, looking))
+                view.tell(CLOSED if computing.closed else told)
+            if not looking.labels:
+                return
             if self.audience.want("findings") and computing.judging.stale and not computing.closed:
                 self.changed("findings")  # what came in is judged when the time has come
 
     def _judge(self) -> None:
-        if not (self._news and self.audience.want("findings")):
-            return
-        self._news = False
-        if self.computing.judge():
-            self.facts.located = Located(self.computing.run)
-            self.audience.outdated({"findings"})
+        computing = self.computing
+        if self._news and self.labels and self.audience.want("findings"):
+            self._news = False
+            if computing.judge() and computing.run is None:
+                self._locate()  # nothing that was said of other data
+        if computing.judging.news():
+            self._locate()
+
+    def _locate(self) -> None:
+        self.facts.located = Located(self.computing.run)
+        self.audience.outdated({"findings", "types"})
 
     def _try(self, draw: Any, *arguments: Any) -> None:
         try:

@@ -1,7 +1,8 @@
 """What is known: the memory of what came back from the session, shared by the explorer's threads."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ..errors import LhexploreError
 from ..spectrum import Spectrum, Step
@@ -18,6 +19,16 @@ class Known:
         self._steps: dict[Cell, Step] = {}
         self._failures: dict[Cell, Exception] = {}
         self._traces: dict[Cell, TraceLike] = {}
+
+    def take(self, other: "Known", moves: Mapping[int, int]) -> None:
+        """Take over what another one knows of the snapshots that ``moves`` names, at the positions it gives them."""
+        with other._lock, self._lock:
+            for mine, theirs in zip(self._kept(), other._kept(), strict=True):
+                for cell in [cell for cell in theirs if cell.snapshot in moves]:
+                    mine[cell._replace(snapshot=moves[cell.snapshot])] = theirs[cell]
+
+    def _kept(self) -> tuple[dict[Cell, Any], ...]:
+        return self._spectra, self._failures, self._traces
 
     def put(self, cell: Cell, spectrum: Spectrum) -> None:
         """Keep a complete value; it replaces whatever was preliminary."""
@@ -77,11 +88,22 @@ class Known:
         with self._lock:
             return cell not in self._spectra and cell not in self._failures
 
+    def first_missing(self, cells: Iterable[Cell]) -> Cell | None:
+        """The first of these that is neither known nor refused."""
+        with self._lock:
+            return next((c for c in cells if c not in self._spectra and c not in self._failures), None)
+
+    def all_missing(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Those that are neither known nor refused."""
+        with self._lock:
+            return [c for c in cells if c not in self._spectra and c not in self._failures]
+
     def count(self, cells: Sequence[Cell]) -> tuple[int, int, int]:
         """How many of these are known, how many could not be had, and how many they are."""
         with self._lock:
             failed = sum(cell in self._failures for cell in cells)
-            return sum(not self.missing(cell) for cell in cells) - failed, failed, len(cells)
+            known = sum(cell in self._spectra or cell in self._failures for cell in cells)
+            return known - failed, failed, len(cells)
 
     def failures(self) -> dict[Cell, Exception]:
         with self._lock:

@@ -40,6 +40,7 @@ class View(Shown):
     wants: ClassVar[frozenset[str]] = frozenset()
     spectra: ClassVar[str] = "none"
     says: ClassVar[tuple[str, ...]] = ()
+    early: ClassVar[bool] = False  # whether it is painted while there is no snapshot yet
 
     def __init__(self, source: Any, **choices: Any) -> None:
         name = type(self).__name__
@@ -67,6 +68,9 @@ class View(Shown):
     def paint(self, looking: Selection, stale: frozenset[str]) -> None:
         """Draw what is known; ``stale`` are those of ``wants`` that are out of date. Runs beside the kernel."""
         raise NotImplementedError
+
+    def moved(self, places: Mapping[int, int]) -> None:
+        """Snapshots came between others: those that are as they were now stand at ``places``."""
 
     # ---- for subclasses to use
 

@@ -3,27 +3,42 @@
 from collections.abc import Sequence
 
 import ipywidgets as w
+import traitlets as t
 
 from ..figures import loss_plot
+from ..growth import waiting_words
 from ..player import Player
 from ..state import Selection
 from ..view import View
+from ..words import Words
 
 
 class Scrubber(View):
     """Losses over training with the slider of all linked views under them; marks say where findings begin."""
 
-    wants = frozenset({"loss", "choice", "findings"})
+    wants = frozenset({"loss", "choice", "findings", "news"})
     spectra = "layer"
+    early = True
 
     def build(self) -> Sequence[w.Widget]:
         clock = self.hub.clock
         self.pane = self.figure("loss", "Loss over training", guides=True)
         self.player = self.own(Player(clock=clock), "lhx-part-player")
         self.player.describe(self.hub.offer.places)
-        return [self.pane, self.box(w.VBox, "lhx-scrub", clock, self.player)]
+        rows = [clock, self.player]
+        if self.hub.session is not self.hub.source:  # more may come
+            box = w.Checkbox(description="Follow the newest", indent=False, layout=w.Layout(width="auto"))
+            self._undo.append(t.link((self.hub, "follow"), (box, "value")).unlink)
+            self.news = self.own(Words(), "lhx-part-news")
+            rows.append(self.row(self.own(box, "lhx-follow"), self.news))
+        return [self.pane, self.box(w.VBox, "lhx-scrub", *rows)]
 
     def paint(self, looking: Selection, stale: frozenset[str]) -> None:
+        if self.hub.session is not self.hub.source:
+            self.player.describe(looking.places)
+            self.news.say([self.hub.news.words if looking.labels else waiting_words(self.hub.session)])
+        if not looking.labels or stale == {"news"}:
+            return
         facts = self.hub.facts
         found = [facts.located.during(label) for label in looking.labels]
         plot = loss_plot(facts.shots, facts.losses(), findings=found, names=looking.names)

@@ -1,6 +1,6 @@
 """The spectrum of the layer on show, at every snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -62,6 +62,9 @@ class SpectrumPlot(View):
         )
         self.pane.show(plot, kind=(kind, scale, both, len(over), looking.ggn))
         self.sentence.say(plot.sentences)
+
+    def moved(self, places: Mapping[int, int]) -> None:
+        self.fit = None if self.fit is None else places.get(self.fit)
 
     def _fitted(self, snapshot: int | None) -> None:
         self.fit = snapshot
