@@ -8,6 +8,7 @@ from typing import Any
 from ..diagnosis import Finding
 from ..diagnosis.number_texts import short
 from ..diagnosis.rules.findings import LEVELS
+from ..errors import UnknownSnapshotError
 from .escape import plain
 from .frames import Key, Shape
 from .protocols import Judged
@@ -42,7 +43,10 @@ class Located:
         if self.run is None or layer not in self.run.layers:
             return ()
         if (layer, label) not in self._cells:
-            self._cells[layer, label] = self.run.at(layer, label)
+            try:
+                self._cells[layer, label] = self.run.at(layer, label)
+            except UnknownSnapshotError:  # it came after the run was judged
+                return ()
         return self._cells[layer, label]
 
     def during(self, label: str) -> tuple[Finding, ...]:
