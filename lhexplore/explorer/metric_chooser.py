@@ -17,6 +17,7 @@ class MetricChooser(w.Dropdown):  # type: ignore[misc]
 
     def __init__(self, hub: Hub, words: str, watch: Callable[..., None]) -> None:
         self._hub = hub
+        self._filling = False
         look = {"layout": w.Layout(width="auto"), "style": {"description_width": "initial"}}
         super().__init__(options=_options(), value=hub.metric, description=words, **look)
         self.observe(weakly(self._on_value), "value")
@@ -32,12 +33,16 @@ class MetricChooser(w.Dropdown):  # type: ignore[misc]
         hub = self._hub
         if hub.metric not in METRICS:
             hub.metric = METRIC
-        with self.hold_sync(), self.hold_trait_notifications():
-            self.options, self.value = _options(), hub.metric
+        self._filling = True  # a new list chooses its first entry
+        try:
+            with self.hold_sync():
+                self.options, self.value = _options(), hub.metric
+        finally:
+            self._filling = False
         hub.changed("metric")  # one of the same name may have other values
 
     def _on_value(self, change: Any) -> None:
-        if change["new"] is not None:
+        if not self._filling:
             self._hub.metric = change["new"]
 
     def _on_metric(self, _change: Any) -> None:

@@ -182,6 +182,14 @@ def test_layers_are_chosen_or_the_first_ones_with_the_one_on_show(made):
         view.chosen = [f"fc{i}" for i in range(7)]
 
 
+def test_what_lies_over_the_layer_on_show_is_compared_with_it(made):
+    view = made(layer="conv2", overlay=["head"])
+    assert [entry.name for entry in view.rows] == ["conv2", "head"]
+    view.chosen = ["conv1"]
+    view.settled(PATIENCE)
+    assert [entry.name for entry in view.rows] == ["conv1"]
+
+
 def test_findings_stand_at_their_step(made):
     view = made(layers=["conv1"])
     marks = view.pane._plot.root.select_one({"name": "metric-marks"}).data

@@ -135,7 +135,7 @@ class HeatMap(View):
 
     def _on_part(self, change: Any) -> None:
         if not self._filling and change["new"] is not None:
-            self._start = change["new"]
+            self._start, self._layer = change["new"], self.hub.layer
             self.hub.changed("metric", hurry=True)
 
     # ---- hands

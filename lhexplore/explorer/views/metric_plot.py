@@ -7,7 +7,7 @@ import ipywidgets as w
 import numpy as np
 import traitlets as t
 
-from ...diagnosis import METRICS
+from ...diagnosis import METRICS, on_registered
 from ...diagnosis.metrics.state import PAIR_METRICS, STATE_METRICS
 from ...errors import SettingError
 from ...figures.numbers import Described, described, numbers
@@ -30,8 +30,8 @@ class MetricPlot(View):
         source: as of any view.
         metric: any of spectra (your own too), which all views then show; or one of gradients and parameters, or between
             two snapshots, which is this view's alone. Left out: that of all views.
-        chosen: names of at most six layers; a trait of this view. None: the layer on show and up to five others. Only
-            those among ``layers`` are drawn.
+        chosen: names of at most six layers; a trait of this view. None: the layer on show and those in ``overlay``, or
+            up to five others where there are none. Only those among ``layers`` are drawn.
         choices: as of any view.
 
     Raises:
@@ -44,7 +44,7 @@ class MetricPlot(View):
     says = ("quantity",)
 
     quantity = t.Unicode("", help="What is drawn: the metric of all views, or one that only this view can show.")
-    chosen: Any = t.TraitType(None, allow_none=True, help="Names of the layers that are drawn; None: the first six.")
+    chosen: Any = t.TraitType(None, allow_none=True, help="Names of the layers that are drawn; None: see above.")
 
     def __init__(self, source: Any, *, metric: str | None = None, chosen: Any = None, **choices: Any) -> None:
         self._first = metric, chosen
@@ -80,6 +80,7 @@ class MetricPlot(View):
         self.observe(weakly(self._on_quantity), "quantity")
         self.observe(weakly(self._redraw), "chosen")
         self.watch(self._on_metric, "metric")
+        self._undo.append(on_registered(weakly(self._redraw)))
         self.pane = self.figure("metric", "Metric over training", picks="metric-cells", on_pick=weakly(self._on_strip))
         self.sentence = self.line("metric_words")
         return [self.row(self.list), self.pane, self.sentence]
@@ -115,8 +116,11 @@ class MetricPlot(View):
     # ---- what is drawn
 
     def _chosen_rows(self, looking: Selection) -> tuple[Entry, ...]:
-        """The chosen layers as far as they are on show; else the first ones, and the one on show in any case."""
-        wanted = self.chosen
+        """The chosen layers as far as they are on show; else the first ones, and the one on show in any case.
+
+        Where layers lie over the one on show, these are compared.
+        """
+        wanted = (looking.layer, *looking.over) if self.chosen is None and looking.over else self.chosen
         rows = tuple(e for e in looking.shown if e.usable and wanted is not None and e.name in wanted)
         if rows:
             return rows
