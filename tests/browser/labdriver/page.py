@@ -23,7 +23,8 @@ class LabPage(Screen):
         """Open a notebook and run it; every cell must end well."""
         self.open(name)
         self.run_all()
-        assert self.error_outputs() == [], f"A cell of {name} failed."
+        failed = self.error_outputs()
+        assert not failed, f"{name or 'The app'}: {failed[0][-1500:]}"
 
     def reload(self, *, seconds: float = 90) -> None:
         """Load the page again, as a person does with F5; save first or Lab asks back."""

@@ -25,7 +25,8 @@ class VoilaPage(Screen):
         self.page.goto(f"{self.server.url}{place}?theme={theme}", timeout=seconds * 1000)
         self.page.wait_for_selector("#rendered_cells", state="visible", timeout=seconds * 1000)
         self.page.wait_for_function("() => __probe.kernel()?.status === 'idle'", timeout=seconds * 1000)
-        assert self.error_outputs() == [], f"A cell of {name} failed."
+        failed = self.error_outputs()
+        assert not failed, f"{name or 'The app'}: {failed[0][-1500:]}"
 
     def error_outputs(self) -> list[str]:
         """The errors that cells show."""
