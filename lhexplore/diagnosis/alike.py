@@ -27,6 +27,20 @@ def require_alike(first: Spectrum, other: Spectrum, *, data: bool = True) -> Non
     _require_same(first, other, (*_ALWAYS, *(_DATA if data else ())))
 
 
+def unlike(first: Spectrum, other: Spectrum) -> tuple[str, Any, Any] | None:
+    """Tell in what two spectra differ beside the weights, and the block where its name differs; None: in nothing.
+
+    Returns:
+        The name of the first difference with the value of either.
+    """
+    names = [name for name in (*_ALWAYS[1:], *_DATA) if name != "steps" or not (first.exact and other.exact)]
+    for name in names if first.layer == other.layer else names[1:]:
+        mine, theirs = _of(first, name), _of(other, name)
+        if mine != theirs and None not in (mine, theirs):
+            return name, mine, theirs
+    return None
+
+
 def require_earlier(spectrum: Spectrum, past: Spectrum) -> None:
     """Refuse a past that is not the same block on the same data, found in the same way, at another snapshot.
 

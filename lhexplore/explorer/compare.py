@@ -1,25 +1,22 @@
 """One page for a run, or for two of them side by side on one state."""
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import ipywidgets as w
 
-from ..errors import LhexploreError, SettingError
-from .choices import NAMES, only_known
+from ..errors import SettingError
+from .choices import only_known
 from .escape import plain
 from .explorer import Explorer
 from .hub import Hub
 from .rerun import close_earlier_of_this_cell
 from .shown import Shown
 from .view import View
-from .views import HesdBadge, LayerPicker, Progress, Scrubber, SpectrumPlot
-from .weak import weakly
+from .views import ComparePlot, Findings, HesdBadge, LayerPicker, Progress
+from .views.both_losses import NAMES, BothLosses
 from .words import Words
 
-COLUMN = {"flex": "1 1 420px", "min_width": "0", "width": "auto", "padding": "0 8px 0 0"}  # narrow screens stack
-OF_THE_RUN = ("layers", "snapshot", "follow")  # choices that mean something else in the other run
+PICKER, PLOT, HALF = "1 1 200px", "4 1 440px", "1 1 420px"  # shares of a row; narrow screens stack
 
 
 def explore(*sessions: Any, **choices: Any) -> "Explorer | Comparison":
@@ -41,19 +38,11 @@ def explore(*sessions: Any, **choices: Any) -> "Explorer | Comparison":
     raise SettingError(f"explore takes one session, or two to compare; got {len(sessions)}.")
 
 
-def matched(rows: Sequence[Any], others: Sequence[Any]) -> tuple[int | None, ...]:
-    """For every snapshot of one run the one of the other run at the same step (of the same name where it has none)."""
-    places: dict[Any, int] = {}
-    for k, row in enumerate(others):
-        places.setdefault(row.label if row.step is None else row.step, k)
-    return tuple(places.get(row.label if row.step is None else row.step) for row in rows)
-
-
 class Comparison(Shown):
-    """Two runs side by side: what is chosen in one is chosen in the other, snapshots by step and layers by name.
+    """Two runs on one page, called A and B: one slider and one list of layers move both.
 
-    What has no counterpart leaves the other run where it is, and a line above says so. Where all steps agree, both
-    columns move in the browser; else the second one follows through the kernel.
+    Snapshots are matched by step, layers by name; what has no counterpart in the other run is said in its place. The
+    spectra stand side by side on the same axes; below are the badges, findings and progress of either.
 
     Args:
         first, second: sessions.
@@ -61,7 +50,7 @@ class Comparison(Shown):
 
     Attributes:
         hubs: the states of both runs.
-        views: the views of both columns, in reading order.
+        views: the views of the page, in reading order.
     """
 
     hubs: tuple[Hub, ...] = ()  # until everything is made
@@ -72,81 +61,47 @@ class Comparison(Shown):
         super().__init__(hubs[0])
         self.hubs = hubs
         self.views: tuple[View, ...] = ()
-        self._following = False
-        self._without: dict[str, str] = {}  # choices that the other run does not follow, and why
-        self._steps = tuple(
-            matched(list(a.session.snapshots), list(b.session.snapshots)) for a, b in (hubs, hubs[::-1])
-        )
         try:
-            self._note = self.own(Words(role="note"), "lhx-compare-note")
-            columns = [self._column(hub, words) for hub, words in zip(hubs, ("First run", "Second run"), strict=True)]
-            row = self.box(w.HBox, "lhx-columns", *columns)
-            row.layout.flex_flow = "row wrap"
-            self.children = (self._note, row)
-            self._tie()
+            with hubs[0].gathering(), hubs[1].gathering():
+                self.children = self._arranged(*hubs)
+            link = w.jslink((hubs[0].clock, "value"), (hubs[1].clock, "value")) if self.plot.pair.equal_steps else None
+            if link is not None:
+                self._undo.append(link.close)
             close_earlier_of_this_cell(self)
-            for hub in hubs:
+            for hub in hubs[::-1]:
                 hub.start()
         except BaseException:
             self.close()
             raise
 
-    def _column(self, hub: Hub, name: str) -> w.Box:
-        heading = self.own(Words(role="heading"), "lhx-part-heading")
-        heading.say([f"{name}: {plain(hub.session.description, longest=200)}"])
-        with hub.gathering():
-            made: list[View] = [
-                self.own(kind(hub)) for kind in (Scrubber, LayerPicker, SpectrumPlot, HesdBadge, Progress)
-            ]
-        self.views = (*self.views, *made)
-        column = self.box(w.VBox, "lhx-column", heading, *made)
-        for key, value in COLUMN.items():
-            setattr(column.layout, key, value)
-        return column
+    def _arranged(self, first: Hub, second: Hub) -> list[w.Widget]:
+        """Make the views, in reading order, which is the tab order, and put them into rows."""
+        headings = [self.own(Words(role="heading"), "lhx-part-heading") for _ in self.hubs]
+        for heading, hub, name in zip(headings, self.hubs, NAMES, strict=True):
+            heading.say([f"{name}: {plain(hub.session.description, longest=200)}"])
+        scrubber, picker = self.own(BothLosses(first, second)), self.own(LayerPicker(first))
+        self.plot = self.own(ComparePlot(first, second))
+        rows = [[self.own(kind(hub)) for hub in self.hubs] for kind in (HesdBadge, Findings, Progress)]
+        self.views = (scrubber, picker, self.plot, *(view for row in rows for view in row))
+        left = self._part("lhx-left", PICKER, picker)
+        middle = self._part("lhx-both", PLOT, self.plot)
+        halves = [self._row(*(self._part("lhx-half", HALF, view) for view in row)) for row in rows]
+        return [*headings, scrubber, self._row(left, middle), *halves]
 
-    def _tie(self) -> None:
-        first, second = self.hubs
-        if self._steps[0] == tuple(range(len(second.offer.labels))):
-            link = w.jslink((first.clock, "value"), (second.clock, "value"))
-            self._undo.append(link.close)
-        for hub in self.hubs:
-            heard = weakly(self._on_choice)
-            hub.observe(heard, list(NAMES))
-            self._undo.append(partial(hub.unobserve, heard, list(NAMES)))
-        for name in NAMES:
-            self._follow(first, second, name)
+    def _part(self, name: str, share: str, view: View) -> w.Box:
+        part = self.box(w.VBox, name, view)
+        part.layout.flex, part.layout.min_width, part.layout.width = share, "0", "auto"
+        return part
 
-    def _on_choice(self, change: Any) -> None:
-        if not self._following:
-            here = self.hubs.index(change["owner"])
-            self._follow(self.hubs[here], self.hubs[1 - here], change["name"])
-
-    def _follow(self, hub: Hub, other: Hub, name: str) -> None:
-        """Have the other run show the same; say what it does not have."""
-        self._following, self._without[name] = True, ""
-        try:
-            if name == "snapshot":
-                self._go(hub, other)
-            elif name not in OF_THE_RUN:
-                setattr(other, name, getattr(hub, name))
-        except LhexploreError as failure:
-            self._without[name] = f"The other run stays as it is. {plain(str(failure), longest=300)}"
-        finally:
-            self._following = False
-        self._note.say([" ".join(filter(None, self._without.values()))])
-
-    def _go(self, hub: Hub, other: Hub) -> None:
-        at = self._steps[self.hubs.index(hub)][hub.snapshot]
-        if at is None:
-            where = hub.offer.places[hub.snapshot]
-            self._without["snapshot"] = f"The other run has no snapshot at {where}; it stays where it is."
-        else:
-            other.snapshot = at
+    def _row(self, *parts: w.Box) -> w.Box:
+        row = self.box(w.HBox, "lhx-columns", *parts)
+        row.layout.flex_flow, row.layout.grid_gap, row.layout.width = "row wrap", "8px 12px", "100%"
+        return row
 
     @property
     def note(self) -> str:
         """What the other run does not have; empty where it has all."""
-        return self._note.first
+        return self.plot.lacking
 
     def settled(self, timeout: float | None = 60) -> None:
         """Block until nothing is pending in either run.
@@ -154,11 +109,11 @@ class Comparison(Shown):
         Raises:
             TimeoutError: something was still pending after ``timeout`` seconds.
         """
-        for hub in self.hubs:
+        for hub in self.hubs[::-1]:  # what is new in the second is drawn by the first
             hub.settled(timeout)
 
     def close(self) -> None:
-        """Close both columns and leave both runs. Harmless when repeated."""
+        """Close the page and leave both runs. Harmless when repeated."""
         super().close()
         for hub in self.hubs:
             if not hub.audience.views:

@@ -117,14 +117,14 @@ def _curves(losses: Sequence[Mapping[str, float]]) -> dict[str, Float[ndarray, "
     table = {key: np.array([float(known.get(key, np.nan)) for known in losses]) for key in keys}
     known = [key for key in keys if np.isfinite(table[key]).any()]
     known.sort(key=lambda key: any(word in key.lower() for word in HELD_OUT))  # stable
-    names = [_loss_name(key) for key in known]
+    names = [loss_name(key) for key in known]
     return {
         name if names.count(name) == 1 else plain(key): table[key]
         for key, name in list(zip(known, names, strict=True))[: len(ROLES)]
     }
 
 
-def _loss_name(key: str) -> str:
+def loss_name(key: str) -> str:
     """Call a recorded loss as people do: ``loss`` is that of training, underscores are blanks."""
     if key.lower() in ("loss", "train_loss", "training_loss"):
         return "training loss"

@@ -1,5 +1,6 @@
 """Putting what is known on the screen soon, but only so often, beside whoever asks for it."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ class Painter:
     def ask(self, *, hurry: bool = False) -> None:
         """Paint when the time has come, or at once (``hurry``: somebody clicked); returns without waiting."""
         with self._changed:
-            if self._closed:
+            if self._closed or sys.is_finalizing():  # no thread can start any more: it would be waited for in vain
                 return
             self._asked, self._hurry = True, self._hurry or hurry
             if self._thread is None:

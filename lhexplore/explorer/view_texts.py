@@ -24,14 +24,25 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
                 "training.",
             ),
         ),
+        "BothLosses": ViewText(
+            "Losses of both runs over training",
+            (
+                "The curves are the losses of both runs, A and B, at the snapshots of A; those of B stand where it has a "
+                "snapshot at the same step.",
+                "A triangle marks where a warning about A begins, a circle where a note begins; hover over a mark to "
+                "read it.",
+                "Drag the slider, press Prev, Play or Next, or use the arrow keys on the slider: both runs follow.",
+            ),
+        ),
         "LayerPicker": ViewText(
             "Layers",
             (
                 "Every row is a layer with its number of parameters; the bar and the number are the chosen metric at "
                 "the snapshot on show, on one scale for all layers and snapshots.",
-                "The symbol in front is the type of the layer's spectrum, and a hatched bar is not computed yet.",
-                "Click a row, or walk with the arrow keys, to look at another layer; skipped layers say why when you "
-                "hover over them.",
+                "The symbol in front is the type of the layer's spectrum, and a hatched bar is not computed yet; modules "
+                "fold, and skipped layers say why.",
+                "Click a row, or walk with the arrow keys and press Enter, to look at a layer; Ctrl-click or Space lays "
+                "up to three more over it.",
             ),
         ),
         "SpectrumPlot": ViewText(
@@ -46,12 +57,24 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
                 "what you compare it with.",
             ),
         ),
+        "ComparePlot": ViewText(
+            "Two spectra side by side",
+            (
+                "A and B stand on the same axes, so bars of one height are equally many eigenvalues; zooming or moving "
+                "one picture moves the other.",
+                "The sentence below gives the ratios of the largest eigenvalues and of the traces with their errors, "
+                "and says undecided where the errors leave open which is larger.",
+                "Choose the layers above and drag the slider to compare at another snapshot; spectra that were not "
+                "computed in the same way are shown, but not compared in numbers.",
+            ),
+        ),
         "HeatMap": ViewText(
             "Layers over training",
             (
                 "Every row is a layer, every column a snapshot, and the colour is the chosen metric.",
                 "Hatched cells are not known; a triangle marks a cell with a warning, a circle one with a note.",
-                "Click a cell to look at that layer at that snapshot.",
+                "Click a cell, or walk with the arrow keys, to look at that layer at that snapshot; sorted rows stay as "
+                "they are while you scrub.",
             ),
         ),
         "Evolution": ViewText(

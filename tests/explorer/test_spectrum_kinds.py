@@ -308,7 +308,7 @@ def test_autoscale_fits_the_snapshot_on_show_holds_still_and_goes_back(made):
     plot.autoscale.click()
     plot.layer = "head"
     plot.settled(PATIENCE)
-    assert (plot.fit, plot.autoscale.description) == (None, "Autoscale")
+    assert (plot.autoscale.fit, plot.autoscale.description) == (None, "Autoscale")
 
 
 @pytest.mark.parametrize(

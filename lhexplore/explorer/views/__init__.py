@@ -1,5 +1,6 @@
 """The views of the kit: each alone in a cell, or several linked through one state."""
 
+from .compare_plot import ComparePlot
 from .eigenvectors import Eigenvectors
 from .evolution import Evolution
 from .findings import Findings
@@ -15,6 +16,7 @@ from .scrubber import Scrubber
 from .spectrum_plot import SpectrumPlot
 
 __all__ = [
+    "ComparePlot",
     "Eigenvectors",
     "Evolution",
     "Findings",

@@ -33,6 +33,10 @@ class Scrubber(View):
             rows.append(self.row(self.own(box, "lhx-follow"), self.news))
         return [self.pane, self.box(w.VBox, "lhx-scrub", *rows)]
 
+    def losses(self) -> list[dict[str, float]]:
+        """What is drawn: the losses of every snapshot, by name."""
+        return self.hub.facts.losses()
+
     def paint(self, looking: Selection, stale: frozenset[str]) -> None:
         if self.hub.session is not self.hub.source:
             self.player.describe(looking.places)
@@ -41,6 +45,6 @@ class Scrubber(View):
             return
         facts = self.hub.facts
         found = [facts.located.during(label) for label in looking.labels]
-        plot = loss_plot(facts.shots, facts.losses(), findings=found, names=looking.names)
+        plot = loss_plot(facts.shots, self.losses(), findings=found, names=looking.names)
         kind = plot.legend, type(getattr(plot.root, "y_scale", None))  # another curve or scale is another figure
         self.pane.show(plot, kind=kind)

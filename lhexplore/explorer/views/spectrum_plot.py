@@ -5,16 +5,15 @@ from typing import Any
 
 import ipywidgets as w
 
+from ..autoscale import Autoscale
 from ..choices import SPLIT_WORDS
 from ..figures import spectrum_plot
 from ..overlay_chooser import OverlayChooser
 from ..spectrum_figure import KINDS
 from ..state import Selection
 from ..view import View
-from ..weak import weakly
 
 SCALE_WORDS = {"symlog": "symlog", "linear": "linear", "loglog": "log-log"}
-FIT, ALL = "Autoscale", "All snapshots"
 
 
 class SpectrumPlot(View):
@@ -32,11 +31,8 @@ class SpectrumPlot(View):
         if self.hub.offer.has_held_out:
             controls.append(self.chooser("split", "Data", SPLIT_WORDS))
         self.over = self.own(OverlayChooser(self.hub, self.watch), "lhx-overlay")
-        self.fit: int | None = None  # the snapshot that the axes are fitted to
-        self.autoscale = self.own(w.Button(layout=w.Layout(width="auto")), "lhx-autoscale")
-        self._fitted(None)
-        self.autoscale.on_click(weakly(self._on_autoscale))
-        self.watch(self._on_other, "layer", "scale", "split")
+        self.autoscale = self.own(Autoscale(self.hub), "lhx-autoscale")
+        self.watch(self.autoscale.release, "layer", "scale", "split")
         self.pane = self.figure("spectrum", "Spectrum")
         self.sentence = self.line("spectrum_words")
         return [self.row(*controls, self.over, self.autoscale), self.pane, self.sentence]
@@ -58,26 +54,10 @@ class SpectrumPlot(View):
             findings=[facts.findings(cell, looking) for cell in cells],
             kind=kind,
             scale=scale,
-            fit=self.fit,
+            fit=self.autoscale.fit,
         )
         self.pane.show(plot, kind=(kind, scale, both, len(over), looking.ggn))
         self.sentence.say(plot.sentences)
 
     def moved(self, places: Mapping[int, int]) -> None:
-        self.fit = None if self.fit is None else places.get(self.fit)
-
-    def _fitted(self, snapshot: int | None) -> None:
-        self.fit = snapshot
-        self.autoscale.description = FIT if snapshot is None else ALL
-        self.autoscale.tooltip = (
-            "Fit both axes to the snapshot on show; they hold still again while you scrub"
-            if snapshot is None
-            else "Back to axes that hold all snapshots"
-        )
-
-    def _on_autoscale(self, _button: Any) -> None:
-        self._fitted(self.hub.snapshot if self.fit is None else None)
-        self.hub.changed("style", hurry=True)
-
-    def _on_other(self, _change: Any) -> None:
-        self._fitted(None)  # axes that fitted something else
+        self.autoscale.moved(places)
