@@ -58,6 +58,7 @@ def metric_plot(
     more: int = 0,
     ticks: Mapping[float, str] | None = None,
     time_label: str = "snapshot",
+    axis: NumberAxis | None = None,
     prefix: str = "",
     height: int = 260,
 ) -> Plot:
@@ -77,13 +78,14 @@ def metric_plot(
         more: how many layers are left out.
         ticks: labels of snapshots by number (see ``snapshot_ticks``); all labels if left out.
         time_label: what these labels are.
+        axis: one to share with other layers (see :func:`metric_axis`) instead of one that fits these.
         prefix: makes the names of sources unique where several figures share a page.
         height: in pixels.
     """
     layers, count = values.shape
     found = [()] * count if findings is None else findings
     spread = COVER * np.where(errors > 0, errors, np.nan)
-    axis = number_axis(_reach(values, spread), log=metric.log)
+    axis = axis or metric_axis(values, errors, log=metric.log)
     high = axis.above(ROW) if any(found) else axis.high
     plot = blank_figure(
         prefix=prefix, height=height, x=(-0.5, max(count - 0.5, 0.5)), y=(axis.low, high), y_type=axis.y_type, tools=""
@@ -93,7 +95,7 @@ def metric_plot(
     label_axis(plot.xaxis[0], f"{prefix}metric-x-axis", time_label, marks)
     label_axis(plot.yaxis[0], f"{prefix}metric-y-axis", "", axis.ticks)
     add_frame_title(plot, f"{prefix}metric-title")
-    told = [[value_words(values[i, k], spread[i, k], metric.unit) for k in range(count)] for i in range(layers)]
+    told = [value_texts(*row, metric.unit) for row in zip(values, errors, strict=True)]
     draw_strips(
         plot, np.isnan(values).all(axis=0),
         {
@@ -102,7 +104,7 @@ def metric_plot(
         },
         name=f"{prefix}metric-cells", along="x",
     )  # fmt: skip
-    _draw_curves(plot, values, spread, axis, prefix)
+    _draw_curves(plot, values, errors, axis, prefix)
     at = axis.position(values[layer]) if 0 <= layer < layers else np.full(count, np.nan)
     shown = ColumnDataSource({"x": np.arange(count), "y": at}, name=f"{prefix}metric-shown")
     themed(plot.line("x", "y", source=shown, line_width=9, line_alpha=0.18).glyph, line_color="marker")
@@ -126,6 +128,19 @@ def metric_plot(
     )
 
 
+def metric_axis(
+    values: Float[ndarray, "layers snapshots"], errors: Float[ndarray, "layers snapshots"], *, log: bool
+) -> NumberAxis:
+    """The axis on which these values with their standard errors stand; ``log`` where decades are wanted."""
+    return number_axis(_reach(values, COVER * np.where(errors > 0, errors, np.nan)), log=log)
+
+
+def value_texts(values: Float[ndarray, " snapshots"], errors: Float[ndarray, " snapshots"], unit: str) -> list[str]:
+    """Every value of a layer with what it may be off by."""
+    spread = COVER * np.where(errors > 0, errors, np.nan)
+    return [value_words(float(value), float(off), unit) for value, off in zip(values, spread, strict=True)]
+
+
 def value_words(value: float, spread: float, unit: str) -> str:
     """A value with its unit, and what it may be off by where that is more than round-off."""
     if np.isnan(value):
@@ -143,16 +158,22 @@ def _reach(values: Float[ndarray, "layers snapshots"], spread: Float[ndarray, "l
     return np.concatenate([values, ups, np.where((downs > 0) | (values < 0), downs, values)])
 
 
-def _draw_curves(plot: figure, values: ndarray, spread: ndarray, axis: NumberAxis, prefix: str) -> None:
+def curve(
+    values: Float[ndarray, " snapshots"], errors: Float[ndarray, " snapshots"], axis: NumberAxis
+) -> tuple[Float[ndarray, " snapshots"], tuple[Float[ndarray, " m"], Float[ndarray, " m"]]]:
+    """Where the curve of one layer stands, and the outline of its band."""
+    spread = np.where(np.isfinite(values) & (errors > 0), COVER * errors, np.nan)
+    return axis.position(values), ribbon(axis.position(values - spread), axis.position(values + spread))
+
+
+def _draw_curves(plot: figure, values: ndarray, errors: ndarray, axis: NumberAxis, prefix: str) -> None:
     """Bands at the back, curves in front of all of them."""
-    places = axis.position(values)
-    for i, stroke in enumerate(STROKES[: len(values)]):
-        sure = np.where(np.isfinite(values[i]), spread[i], np.nan)
-        x, y = ribbon(axis.position(values[i] - sure), axis.position(values[i] + sure))
+    drawn = [curve(*row, axis) for row in zip(values, errors, strict=True)]
+    for i, ((_, (x, y)), stroke) in enumerate(zip(drawn, STROKES, strict=False)):
         source = ColumnDataSource({"x": x, "y": y}, name=f"{prefix}metric-band{i}")
         themed(plot.patch("x", "y", source=source, fill_alpha=0.2, line_alpha=0.0).glyph, fill_color=stroke.role)
-    for i, stroke in enumerate(STROKES[: len(values)]):
-        source = ColumnDataSource({"x": np.arange(values.shape[1]), "y": places[i]}, name=f"{prefix}metric-curve{i}")
+    for i, ((places, _), stroke) in enumerate(zip(drawn, STROKES, strict=False)):
+        source = ColumnDataSource({"x": np.arange(values.shape[1]), "y": places}, name=f"{prefix}metric-curve{i}")
         line = plot.line("x", "y", source=source, line_width=2, line_dash=stroke.dash)
         dots = plot.scatter("x", "y", source=source, size=7, marker=stroke.marker, line_width=1.5)
         themed(line.glyph, line_color=stroke.role)

@@ -1,5 +1,5 @@
 """A session's results as one file: opens anywhere, needs no kernel and no network, and the slider still works."""
 
-from .html import write
+from .writing import write
 
 __all__ = ["write"]

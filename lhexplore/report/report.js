@@ -1,81 +1,79 @@
-// The report's behaviour: slider, layer, metric and map are four ways to set one state; everything follows from it.
+// The report's behaviour: slider, layer, metric, maps and keys are ways to set one state; everything follows from it.
 (async () => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const count = data.snapshots.length;
-  const state = { layer: data.layer, frame: data.frame, metric: 0 };
   const at = (id) => document.getElementById(id);
+  const count = data.snapshots.length;
+  const names = data.layers.map(({ short }) => short);
+  const state = { layer: data.layer, frame: data.frame, metric: 0, order: "network", chosen: data.chosen };
+  const element = lhxElement;
+
+  // ---- colours: as the screen wishes, unless the reader does; paper is light
+
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
-
-  // All text goes through here: names are shown, never read as markup.
-  function element(tag, text = "", className = "") {
-    const made = document.createElement(tag);
-    made.textContent = text;
-    if (className) made.className = className;
-    return made;
+  const root = document.documentElement;
+  let paper = false;
+  const theme = () => root.dataset.theme ?? (dark.matches ? "dark" : "light");
+  const colours = () => data.themes[paper ? "light" : theme()];
+  function recolour() {
+    at("theme").textContent = theme() === "dark" ? "Light page" : "Dark page";
+    for (const stage of stages) stage.colour();
   }
 
-  const unpack = (text) => lhxFrames.unzip(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
+  // ---- the figures
 
-  // One place on the page that holds one Bokeh figure at a time.
-  function stage(place, prepare = () => {}) {
-    let doc = null, figure = null, block = null, turn = 0, view = null, building = false;
-    const legend = at(`${place.id}-legend`);
-    const colour = () => {
-      if (!doc) return;
-      const colours = data.themes[dark.matches ? "dark" : "light"];
-      lhxFrames.theme(doc, colours);
-      if (legend) lhxFrames.legend(legend, figure.spec, colours);
-    };
-    const show = () => {
-      if (!doc || building) return; // it does not listen yet; what is wanted by then is shown when it does
-      lhxFrames.apply(doc, figure.spec, block, state.frame);
-      prepare(doc);
-    };
-    const put = async (fresh) => {
-      if (fresh === figure) return show();
-      const mine = ++turn;
-      const unpacked = await unpack(fresh.frames);
-      if (mine !== turn) return undefined; // something else was chosen meanwhile
-      if (doc) {
-        doc.clear();
-        Bokeh.documents.splice(Bokeh.documents.indexOf(doc), 1);
-      }
-      [figure, block] = [fresh, unpacked];
-      doc = Bokeh.require("document").Document.from_json(fresh.document);
-      colour();
-      show();
-      const root = document.createElement("div");
-      place.style.minHeight = `${fresh.height}px`;
-      place.replaceChildren(root);
-      view = null;
-      building = true;
-      try {
-        [view] = await Bokeh.require("embed/standalone").add_document_standalone(doc, root, [root]);
-      } finally {
-        building = false;
-      }
-      return show();
-    };
-    dark.addEventListener("change", colour);
-    return { put, show, get doc() { return doc; }, get view() { return view; } };
-  }
+  const frame = () => state.frame;
+  const layerPart = () => lhxPart(`layer-${state.layer}`);
+  const metricPart = () => (data.metrics.length ? lhxPart(`metric-${state.metric}`) : Promise.resolve({}));
+  let rows = names.map((_, i) => i); // of the map, from top to bottom
 
-  const spectrum = stage(at("spectrum"));
-  const loss = stage(at("loss"));
-  const map = stage(at("map"), (doc) => {
-    const now = doc.get_model_by_name("heat-now");
-    now.data = { ...now.data, y: [state.layer] };
+  const spectrum = lhxStage("spectrum", { source: async () => (await layerPart()).spectrum, frame, colours });
+  const loss = lhxStage("loss", { source: async () => (await lhxPart("loss")).loss, frame, colours });
+  const evolution = lhxStage("evolution", { source: async () => (await layerPart()).evolution, frame, colours });
+  const hesd = lhxStage("hesd", { source: async () => (await layerPart()).hesd, frame, colours });
+  const map = lhxStage("map", {
+    source: async () => (await metricPart()).map, frame, colours,
+    prepare: (doc) => { rows = lhxMap.arrange(doc, state.order, names, state.layer); },
   });
+  let layers = []; // curves of the metric on show
+  const drawn = () => lhxCurves.rows(state.chosen, state.layer, data.most);
+  const curves = lhxStage("curves", {
+    source: async () => {
+      const part = await metricPart();
+      layers = part.layers;
+      return part.curves;
+    },
+    frame, colours,
+    prepare: (doc, figure) => {
+      if (lhxCurves.fill(doc, figure, layers, names, drawn(), state.layer)) curves.colour();
+    },
+    words: () => `${data.metrics[state.metric].name} at ${data.snapshots[state.frame].words}: ${
+      drawn().map((i) => `${names[i]} ${layers[i].words[state.frame]}`).join("; ")}.`,
+    table: (figure) => {
+      const key = `${drawn()}`;
+      if (figure.tabled?.key !== key) {
+        const body = data.snapshots.map(({ words }, k) => [words, ...drawn().map((i) => layers[i].words[k])]);
+        figure.tabled = { key, caption: data.metrics[state.metric].name, head: ["Snapshot", ...drawn().map((i) => names[i])], rows: body };
+      }
+      return figure.tabled;
+    },
+  });
+  const stages = [spectrum, loss, evolution, hesd, map, curves];
 
-  at("map").addEventListener("click", (event) => {
-    const index = map.view ? lhxFrames.cellAt(map.view, map.doc.get_model_by_name("heat-cells"), event) : -1;
+  for (const [stage, source] of [[evolution, "evolution-cells"], [hesd, "hesd-points"], [curves, "metric-cells"]]) {
+    stage.place.addEventListener("click", (event) => {
+      const k = stage.cell(source, event);
+      if (k >= 0) go({ frame: k });
+    });
+  }
+  map.place.addEventListener("click", (event) => {
+    const index = map.cell("heat-cells", event);
     if (index >= 0) go({ layer: Math.floor(index / count), frame: index % count });
   });
 
   // ---- the state, and what follows from it
 
-  // While the slider moves, pictures and their sentence follow at once; cards and tables when it rests.
+  // While the slider moves, pictures and their sentences follow at once; cards, tables and the address when it rests.
   const SETTLE = 80; // milliseconds
   let settling = null;
 
@@ -83,144 +81,65 @@
     const before = { ...state };
     Object.assign(state, change);
     state.frame = Math.min(Math.max(state.frame, 0), count - 1);
-    const other = state.layer !== before.layer;
-    if (other) spectrum.put(data.layers[state.layer].figure);
-    else spectrum.show();
-    loss.show();
-    map.show();
+    spectrum.update();
     describe();
+    for (const stage of stages.slice(1)) stage.update();
     clearTimeout(settling);
-    settling = setTimeout(detail, other ? 0 : SETTLE);
-  }
-
-  async function chooseMetric(metric) {
-    state.metric = metric;
-    await map.put(data.maps[metric].figure);
-    describe();
+    settling = setTimeout(detail, state.layer === before.layer ? SETTLE : 0);
   }
 
   function describe() {
-    const layer = data.layers[state.layer];
-    const shot = data.snapshots[state.frame];
-    const place = `${state.frame + 1} of ${count}: ${shot.words}`;
+    const place = `${state.frame + 1} of ${count}: ${data.snapshots[state.frame].words}`;
     at("slider").value = state.frame;
     at("slider").setAttribute("aria-valuetext", place);
     at("place").textContent = place;
     at("layer").value = String(state.layer);
     at("previous").disabled = state.frame === 0;
     at("next").disabled = state.frame === count - 1;
-    at("sentence").textContent = layer.figure.sentences[state.frame];
-    at("spectrum").setAttribute("aria-label", layer.figure.sentences[state.frame]);
-    at("loss-sentence").textContent = data.loss.sentences[state.frame];
-    at("loss").setAttribute("aria-label", data.loss.sentences[state.frame]);
-    const shown = data.maps[state.metric];
-    if (shown) {
-      at("map-sentence").textContent = `${shown.meaning} ${shown.figure.sentences[state.frame]}`;
-      at("map").setAttribute("aria-label", shown.figure.sentences[state.frame]);
-    }
   }
 
-  let shown = null; // whose pages the card holds
-  function page(layer, shot, reading) {
-    const made = element("div", "", "page");
-    made.append(...card(layer, shot, reading));
-    return made;
+  let shown = -1; // whose pages the card holds
+  async function detail() {
+    const { layer, frame: here } = state;
+    const part = await layerPart();
+    if (layer !== state.layer || here !== state.frame) return; // a later call is on its way
+    if (shown !== layer) lhxCard.pages(at("card"), data.layers[layer].name, data.snapshots, part.readings);
+    shown = layer;
+    [...at("card").children].forEach((each, k) => each.classList.toggle("current", k === here));
+    list();
+    at("table-title").textContent = `All layers at ${data.snapshots[here].words}`;
+    at("code").textContent = part.code[here];
+    at("provenance").replaceChildren(...lhxCard.pairs(part.readings[here].provenance ?? []));
+    at("digests").hidden = !part.readings[here].provenance;
+    remember();
   }
 
-  function detail() {
-    const layer = data.layers[state.layer];
-    const shot = data.snapshots[state.frame];
-    const reading = layer.readings[state.frame];
-    if (shown !== layer) {
-      at("card").replaceChildren(...layer.readings.map((each, k) => page(layer, data.snapshots[k], each)));
-      shown = layer;
-    }
-    [...at("card").children].forEach((each, k) => each.classList.toggle("current", k === state.frame));
-    at("rows").replaceChildren(...data.layers.map(row), ...data.skipped.map(skipped));
-    at("table-title").textContent = `All layers at ${shot.words}`;
-    at("provenance").replaceChildren(...pairs(reading.provenance ?? []));
-  }
-
-  const pairs = (rows) => rows.flatMap(([name, value]) => [element("dt", name), element("dd", value)]);
-
-  function badge({ word, symbol, kind }) {
-    const made = element("p", "", "badge");
-    made.dataset.kind = kind;
-    const sign = element("span", symbol, "symbol");
-    sign.setAttribute("aria-hidden", "true");
-    made.append(sign, element("span", word));
-    return made;
-  }
-
-  function card(layer, shot, reading) {
-    const parts = [element("h2", layer.name), element("p", shot.words, "muted")];
-    if (reading.state === "missing") return [...parts, element("p", reading.message, "notice")];
-    const numbers = element("dl", "", "numbers");
-    for (const [name, value, meaning] of reading.numbers) {
-      const [term, amount] = [element("dt", name), element("dd", value)];
-      term.title = amount.title = meaning;
-      numbers.append(term, amount);
-    }
-    parts.push(badge(reading.badge), numbers, ...(reading.beside.length ? [lhxFindings.beside(reading.beside)] : []));
-    parts.push(element("p", reading.method, "muted"));
-    parts.push(element("h3", "Findings"));
-    if (reading.findings.length === 0) parts.push(element("p", "No rule fires for this block here."));
-    else {
-      const list = element("ul", "", "findings");
-      list.append(...reading.findings.map((each) => lhxFindings.item(each)));
-      parts.push(list);
-    }
-    if (reading.reasons.length) {
-      const why = element("details");
-      why.append(element("summary", "Why this type"), ...reading.reasons.map((reason) => element("p", reason)));
-      parts.push(why);
-    }
-    for (const why of parts.flatMap((part) => [part, ...part.querySelectorAll("details")])) {
-      why.addEventListener("toggle", () => { // on all pages, so that nothing jumps while scrubbing
-        for (const each of at("card").querySelectorAll("details")) each.open = why.open;
+  function list() {
+    at("rows").replaceChildren(...data.layers.map((each, i) => {
+      const row = lhxCard.row(each, state.frame, i === state.layer, async () => {
+        go({ layer: i });
+        clearTimeout(settling);
+        await detail();
+        at("rows").querySelector("[aria-current] button").focus(); // the rows are new
       });
-    }
-    return parts;
+      row.hidden = !matches(i);
+      return row;
+    }), ...data.skipped.map(lhxCard.skipped));
   }
 
-  function row(layer, i) {
-    const made = element("tr");
-    if (i === state.layer) made.setAttribute("aria-current", "true");
-    const name = element("th");
-    name.scope = "row";
-    const link = element("button", layer.name, "link");
-    link.type = "button";
-    link.id = `row-${i}`;
-    link.addEventListener("click", () => {
-      go({ layer: i });
-      detail();
-      at(`row-${i}`).focus(); // the rows are new
-    });
-    name.append(link);
-    const reading = layer.readings[state.frame];
-    made.append(name, element("td", layer.size.toLocaleString("en"), "number"));
-    if (reading.state === "missing") {
-      const cell = element("td", "not computed", "muted");
-      cell.colSpan = 4;
-      made.append(cell);
-      return made;
-    }
-    const [largest, trace, found] = reading.cells;
-    const kind = element("td");
-    kind.append(badge(reading.badge));
-    made.append(element("td", largest, "number"), element("td", trace, "number"), kind, element("td", found));
-    return made;
-  }
+  // ---- the address says where one is, so that a link leads there
 
-  function skipped({ name, size, reason }) {
-    const made = element("tr");
-    const cell = element("td", `skipped: ${reason}`, "muted");
-    cell.colSpan = 4;
-    const head = element("th", name);
-    head.scope = "row";
-    made.append(head, element("td", size.toLocaleString("en"), "number"), cell);
-    return made;
+  function remember() {
+    const place = new URLSearchParams({ layer: data.layers[state.layer].name, snapshot: data.snapshots[state.frame].label });
+    history.replaceState(null, "", `#${place}`);
   }
+  function recall() {
+    const place = new URLSearchParams(location.hash.slice(1));
+    const layer = data.layers.findIndex(({ name }) => name === place.get("layer"));
+    const k = data.snapshots.findIndex(({ label }) => label === place.get("snapshot"));
+    return { layer: layer < 0 ? state.layer : layer, frame: k < 0 ? state.frame : k };
+  }
+  window.addEventListener("hashchange", () => go(recall()));
 
   // ---- what a person can do
 
@@ -239,34 +158,118 @@
     at("play").setAttribute("aria-pressed", String(playing !== null));
   }
 
+  function key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    const slider = event.currentTarget === at("slider");
+    const order = event.currentTarget === map.place ? rows : names.map((_, i) => i);
+    const beside = (step) => order[Math.min(Math.max(order.indexOf(state.layer) + step, 0), order.length - 1)];
+    const ways = {
+      ArrowLeft: { frame: state.frame - 1 }, ArrowRight: { frame: state.frame + 1 },
+      Home: { frame: 0 }, End: { frame: count - 1 },
+      ...(slider ? {} : { ArrowUp: { layer: beside(-1) }, ArrowDown: { layer: beside(1) } }),
+    };
+    if (event.key !== " " && !(event.key in ways)) return;
+    event.preventDefault();
+    const on = event.key === " " && playing === null;
+    play(on);
+    if (event.key !== " ") go(ways[event.key]);
+  }
+
+  const matches = (i) => data.layers[i].name.toLowerCase().includes(at("find").value.trim().toLowerCase());
+  function find() {
+    const found = names.map((_, i) => i).filter(matches);
+    const listed = found.includes(state.layer) ? found : [state.layer, ...found];
+    at("layer").replaceChildren(...listed.map((i) => new Option(data.layers[i].name, String(i), false, i === state.layer)));
+    at("found").textContent = at("find").value ? `${found.length} of ${names.length}` : "";
+    return found;
+  }
+
+  function choose() {
+    const drawnNow = drawn();
+    at("chosen-words").textContent = `Up to ${data.most} layers; the one on show is always among them.`;
+    for (const box of at("chosen").querySelectorAll("input")) {
+      box.checked = state.chosen.includes(Number(box.value));
+      box.disabled = !box.checked && state.chosen.length >= data.most;
+    }
+    return drawnNow;
+  }
+
+  // ---- the start
+
+  at("findings-words").textContent = data.findings.words;
+  at("findings").append(...data.findings.rows.map((row) => lhxFindings.item(row, () => {
+    const layer = data.layers.findIndex(({ name }) => name === row.layer);
+    go({ layer: layer < 0 ? state.layer : layer, frame: row.frame }); // some are about the run as such
+    spectrum.place.scrollIntoView({ block: "center" });
+  })));
+  at("findings").hidden = data.findings.rows.length === 0;
+  at("silent").append(lhxFindings.silent(data.findings.silent));
+  at("theme").addEventListener("click", () => {
+    root.dataset.theme = theme() === "dark" ? "light" : "dark";
+    recolour();
+  });
+  dark.addEventListener("change", recolour);
+  recolour();
   if (data.layers.length === 0 || count === 0) {
-    at("sentence").textContent = "There is nothing to show: no layer or no snapshot.";
+    for (const part of document.querySelectorAll("[data-needs-spectra]")) part.hidden = true;
+    document.body.dataset.ready = "true";
     return;
   }
+  Object.assign(state, recall());
   at("slider").max = count - 1;
   at("slider").addEventListener("input", (event) => { play(false); go({ frame: Number(event.target.value) }); });
+  for (const place of [at("slider"), ...stages.map((stage) => stage.place)]) place.addEventListener("keydown", key);
   at("previous").addEventListener("click", () => { play(false); go({ frame: state.frame - 1 }); });
   at("next").addEventListener("click", () => { play(false); go({ frame: state.frame + 1 }); });
   at("play").addEventListener("click", () => play(playing === null));
-  data.layers.forEach(({ name }, i) => at("layer").append(new Option(name, String(i))));
+  at("find-label").hidden = names.length < 8; // a short list is seen at a glance
+  at("find").addEventListener("input", () => { find(); list(); });
+  at("find").addEventListener("keydown", (event) => {
+    const [first] = event.key === "Enter" ? find() : [];
+    if (first !== undefined) go({ layer: first });
+  });
+  find();
   at("layer").addEventListener("change", (event) => go({ layer: Number(event.target.value) }));
-  data.maps.forEach(({ name }, i) => at("metric").append(new Option(name, String(i))));
-  at("metric").addEventListener("change", (event) => chooseMetric(Number(event.target.value)));
+  data.metrics.forEach(({ name }, i) => at("metric").append(new Option(name, String(i))));
+  const metric = () => { at("meaning").textContent = data.metrics[state.metric]?.meaning ?? ""; };
+  at("metric").addEventListener("change", (event) => { go({ metric: Number(event.target.value) }); metric(); });
+  at("order").addEventListener("change", (event) => go({ order: event.target.value }));
+  at("metrics").hidden = data.metrics.length === 0;
+  metric();
+  at("chosen").querySelector("fieldset").append(...data.layers.map(({ name }, i) => {
+    const label = element("label");
+    const box = Object.assign(document.createElement("input"), { type: "checkbox", value: String(i) });
+    box.addEventListener("change", () => {
+      const chosen = box.checked ? [...state.chosen, i] : state.chosen.filter((each) => each !== i);
+      go({ chosen: chosen.sort((a, b) => a - b) });
+      choose();
+    });
+    label.append(box, ` ${name}`);
+    return label;
+  }));
+  choose();
 
-  const { rows, silent, words } = data.findings;
-  at("findings-words").textContent = words;
-  at("findings").append(...rows.map((row) => lhxFindings.item(row, () => {
-    const layer = data.layers.findIndex(({ name }) => name === row.layer);
-    go({ layer: layer < 0 ? state.layer : layer, frame: row.frame }); // some are about the run as such
-    at("spectrum").scrollIntoView({ block: "center" });
-  })));
-  at("findings").hidden = rows.length === 0;
-  at("silent").append(lhxFindings.silent(silent));
+  const opened = new Set(); // tables that only paper needs
+  window.addEventListener("beforeprint", () => {
+    paper = true;
+    recolour();
+    for (const stage of stages) {
+      if (!stage.twin.open) opened.add(stage.twin);
+      stage.twin.open = true;
+      stage.tabulate();
+      stage.paint();
+    }
+  });
+  window.addEventListener("afterprint", () => {
+    paper = false;
+    recolour();
+    for (const twin of opened) twin.open = false;
+    opened.clear();
+  });
+
   describe();
-  detail();
-  await spectrum.put(data.layers[state.layer].figure);
-  await loss.put(data.loss);
-  if (data.maps.length) await chooseMetric(0);
-  else at("map-sentence").textContent = "No metric is known yet.";
+  await spectrum.update(true);
+  for (const stage of stages.slice(1)) await stage.update(true);
+  await detail();
   document.body.dataset.ready = "true";
 })();

@@ -27,7 +27,7 @@ def own():
 
 
 def names(made):
-    return [entry["name"] for entry in made["maps"]]
+    return [entry["name"] for entry in made[0]["metrics"]]
 
 
 def test_the_report_maps_it():
