@@ -67,6 +67,7 @@ class Comparison(Shown):
             link = w.jslink((hubs[0].clock, "value"), (hubs[1].clock, "value")) if self.plot.pair.equal_steps else None
             if link is not None:
                 self._undo.append(link.close)
+            self.add_class("lhx-comparison")
             close_earlier_of_this_cell(self)
             for hub in hubs[::-1]:
                 hub.start()
@@ -76,20 +77,27 @@ class Comparison(Shown):
 
     def _arranged(self, first: Hub, second: Hub) -> list[w.Widget]:
         """Make the views, in reading order, which is the tab order, and put them into rows."""
-        headings = [self.own(Words(role="heading"), "lhx-part-heading") for _ in self.hubs]
-        for heading, hub, name in zip(headings, self.hubs, NAMES, strict=True):
-            heading.say([f"{name}: {plain(hub.session.description, longest=200)}"])
+        named = list(zip(NAMES, self.hubs, strict=True))
+        headings = [self._heading(f"{name}: {plain(hub.session.description, longest=200)}") for name, hub in named]
         scrubber, picker = self.own(BothLosses(first, second)), self.own(LayerPicker(first))
         self.plot = self.own(ComparePlot(first, second))
-        rows = [[self.own(kind(hub)) for hub in self.hubs] for kind in (HesdBadge, Findings, Progress)]
-        self.views = (scrubber, picker, self.plot, *(view for row in rows for view in row))
+        runs = [[self.own(kind(hub)) for kind in (HesdBadge, Findings, Progress)] for hub in self.hubs]
+        self.views = (scrubber, picker, self.plot, *runs[0], *runs[1])
         left = self._part("lhx-left", PICKER, picker)
         middle = self._part("lhx-both", PLOT, self.plot)
-        halves = [self._row(*(self._part("lhx-half", HALF, view) for view in row)) for row in rows]
-        return [*headings, scrubber, self._row(left, middle), *halves]
+        halves = (
+            self._part("lhx-half", HALF, self._heading(f"Run {name}"), *views)
+            for name, views in zip(NAMES, runs, strict=True)
+        )
+        return [*headings, scrubber, self._row(left, middle), self._row(*halves)]
 
-    def _part(self, name: str, share: str, view: View) -> w.Box:
-        part = self.box(w.VBox, name, view)
+    def _heading(self, text: str) -> Words:
+        heading = self.own(Words(role="heading"), "lhx-part-heading")
+        heading.say([text])
+        return heading
+
+    def _part(self, name: str, share: str, *inside: w.Widget) -> w.Box:
+        part = self.box(w.VBox, name, *inside)
         part.layout.flex, part.layout.min_width, part.layout.width = share, "0", "auto"
         return part
 

@@ -10,6 +10,8 @@ from .hub import Hub
 from .state import Entry
 from .weak import weakly
 
+WIDEST = "210px"  # a name that is longer is read in full once the list is open
+
 
 class LayerChooser(w.Dropdown):  # type: ignore[misc]
     """The usable layers of a hub, in their order; ``remark`` says something behind the name of one."""
@@ -20,7 +22,7 @@ class LayerChooser(w.Dropdown):  # type: ignore[misc]
             options=self._choices(),
             value=hub.layer,
             description=words,
-            layout=w.Layout(width="auto", max_width="100%"),
+            layout=w.Layout(width="auto", max_width=WIDEST),
             style={"description_width": "initial"},
         )
         self._heard = weakly(self._fill)

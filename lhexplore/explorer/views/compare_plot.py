@@ -17,7 +17,6 @@ from ..spectrum_figure import KINDS
 from ..state import Cell, Entry, Selection
 from ..view import View
 from ..weak import weakly
-from ..words import Words
 from .spectrum_plot import SCALE_WORDS
 
 A, B = NAMES = ("A", "B")
@@ -76,8 +75,7 @@ class ComparePlot(View):
         self.lists = self._layer_lists()
         self.pane = self.figure("compare", "Spectra side by side")
         self.sentence = self.line("compare_words")
-        self.lack = self.own(Words(role="text"), "lhx-part-lacking")
-        return [self.row(*self.lists, *controls, self.autoscale), self.pane, self.sentence, self.lack]
+        return [self.row(*self.lists, *controls, self.autoscale), self.pane, self.sentence]
 
     # ---- the two sides
 
@@ -130,8 +128,8 @@ class ComparePlot(View):
         held = a.held_out is not None or b.held_out is not None
         plot = compare_plot(a, b, kind=kind, scale=scale, fit=self.autoscale.fit)
         self.pane.show(plot, kind=(kind, scale, held))
-        self.sentence.say([self._words_of(k, a, b, own[k], other[k]) for k in range(count)])
-        self.lack.say([self.pair.lacking])
+        lacking = self.pair.lacking
+        self.sentence.say([f"{self._words_of(k, a, b, own[k], other[k])} {lacking}".strip() for k in range(count)])
 
     def _cells(self, looking: Selection, layer: str, snapshots: Sequence[int | None]) -> list[Cell | None]:
         known = {entry.name for entry in looking.entries if entry.usable}
@@ -198,7 +196,7 @@ class ComparePlot(View):
     @property
     def lacking(self) -> str:
         """Which choices and snapshots the other run does not have; empty where it has all."""
-        return self.lack.first
+        return self.pair.lacking
 
     def _words(self) -> str:
         return f"{super()._words()}, beside {self.pair.hubs[1].layer!r}"
