@@ -114,18 +114,25 @@ def test_nothing_is_computed_until_somebody_asks_and_the_cost_is_said_before(mad
 
 def test_compute_shows_them_and_they_are_kept(made):
     view = made(CannedSession(), layer="conv1", snapshot=3)
-    view.compute.click()
+    view.button.click()
     view.settled(PATIENCE)
     assert "λ₃ = 4 ± 10⁻⁶" in words(view)[0]
     assert words(view)[1] == "Computed with 4 products."
-    assert view.compute.disabled
+    assert view.button.disabled
     view.snapshot = 4
     view.settled(PATIENCE)
     assert words(view)[0] == "conv1 at step 8: eigenvectors are not computed yet. Press Compute."
-    assert not view.compute.disabled
+    assert not view.button.disabled
+    view.compute()  # the same from code
+    view.settled(PATIENCE)
+    assert view.pairs.complete
     view.snapshot = 3
     view.settled(PATIENCE)
     assert "λ₃ = 4 ± 10⁻⁶" in words(view)[0]
+    known = view.pairs
+    view.compute()
+    view.settled(PATIENCE)
+    assert view.pairs is known
 
 
 class Waiting(CannedSession):
@@ -147,20 +154,20 @@ class Waiting(CannedSession):
 def test_moving_on_or_stop_gives_it_up(made, how):
     session = Waiting()
     view = made(session, layer="conv1", snapshot=3)
-    view.compute.click()
+    view.button.click()
     until(lambda: hasattr(session, "begun"))
     assert session.begun.wait(PATIENCE)
     until(lambda: words(view)[1] == "Computing. 1 of at most 4 products.")
-    assert view.compute.description == "Stop"
+    assert view.button.description == "Stop"
     if how == "stop":
-        view.compute.click()
+        view.button.click()
     else:
         setattr(view, how, {"layer": "head", "snapshot": 5}[how])
     session.go.set()
     assert session.ended.wait(PATIENCE)
     view.settled(PATIENCE)
     assert "not computed yet" in words(view)[0]
-    assert view.compute.description == "Compute"
+    assert view.button.description == "Compute"
     view.layer, view.snapshot = "conv1", 3
     view.settled(PATIENCE)
     assert "not computed yet" in words(view)[0]
@@ -174,11 +181,11 @@ def test_a_failure_is_told_and_can_be_tried_again(made):
 
     session.stream_eigenvectors = failing
     view = made(session, layer="conv1", snapshot=3)
-    view.compute.click()
+    view.button.click()
     view.settled(PATIENCE)
     assert words(view)[1] == "The loss is NaN at this snapshot."
     assert view.note == ""
     del session.stream_eigenvectors
-    view.compute.click()
+    view.button.click()
     view.settled(PATIENCE)
     assert words(view)[1] == "Computed with 4 products."

@@ -41,7 +41,7 @@ class Eigenvectors(View):
             w.Dropdown(options=COUNTS, value=3, description="Vectors", layout=w.Layout(width="auto"),
                        style={"description_width": "initial"}), "lhx-count",
         )  # fmt: skip
-        self.compute = self.own(w.Button(description="Compute", tooltip="Compute these eigenvectors"), "lhx-vectors")
+        self.button = self.own(w.Button(description="Compute", tooltip="Compute these eigenvectors"), "lhx-vectors")
         self.cost = self.own(Words(), "lhx-part-cost")
         self.pane = self.own(BokehPane(name="Eigenvectors"), "lhx-pane-vectors")
         self.sentence = self.own(Words(), "lhx-part-vector_words")
@@ -50,10 +50,10 @@ class Eigenvectors(View):
         )
         self.hub.session.attach(self._worker)
         self._undo.append(self._worker.cancel)
-        self.compute.on_click(weakly(self._on_click))
+        self.button.on_click(weakly(self._on_click))
         self.count.observe(weakly(self._moved), "value")
         self.watch(self._moved, "layer", "snapshot", "split")
-        return [self.row(self.count, self.compute, self.cost), self.pane, self.sentence]
+        return [self.row(self.count, self.button, self.cost), self.pane, self.sentence]
 
     def paint(self, looking: Selection, stale: frozenset[str]) -> None:
         wanted = self._wanted()
@@ -65,8 +65,8 @@ class Eigenvectors(View):
             self.pane.show(plot, kind=self._shown)
             self.sentence.say(plot.sentences)
         busy = self._worker.busy and self._asked == wanted
-        self.compute.description = "Stop" if busy else "Compute"
-        self.compute.disabled = pairs is not None or self.hub.computing.closed
+        self.button.description = "Stop" if busy else "Compute"
+        self.button.disabled = pairs is not None or self.hub.computing.closed
         self.cost.say([self._cost(wanted, pairs, busy=busy, looking=looking)])
 
     def moved(self, places: Mapping[int, int]) -> None:
@@ -79,6 +79,16 @@ class Eigenvectors(View):
         """Block until nothing is pending: what was asked for is computed (or given up, or refused) and drawn."""
         self._worker.wait(timeout)
         super().settled(timeout)
+
+    def compute(self) -> None:
+        """Have the eigenvectors on show computed, beside the kernel; nothing if they are known or on their way."""
+        wanted = self._wanted()
+        if wanted in self._known or (self._worker.busy and self._asked == wanted):
+            return
+        self._failures.pop(wanted, None)
+        self._asked, self._done = wanted, ""
+        self._worker.ask(lambda: self._work(wanted))
+        self.hub.changed("choice", hurry=True)
 
     @property
     def pairs(self) -> Any:
@@ -113,11 +123,7 @@ class Eigenvectors(View):
         if self._worker.busy:
             self._worker.cancel()
             return
-        wanted = self._wanted()
-        self._failures.pop(wanted, None)
-        self._asked, self._done = wanted, ""
-        self._worker.ask(lambda: self._work(wanted))
-        self.hub.changed("choice", hurry=True)
+        self.compute()
 
     def _moved(self, _change: Any) -> None:
         if self._asked is not None and self._asked != self._wanted():
