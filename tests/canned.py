@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lhexplore.diagnosis import Finding
+from lhexplore.diagnosis import Course, Finding, Thresholds
 from lhexplore.errors import UnknownSnapshotError
 from lhexplore.layer_state import LayerState
 from lhexplore.spectrum import Spectrum, Step
@@ -217,6 +217,8 @@ class CannedRun:
     )
     silent: Mapping[str, str] = field(default_factory=lambda: {"D8": "The step size is not known."})
     layers: tuple[str | None, ...] = ("conv1", "conv2", HOSTILE, "head")
+    course: Course = field(default_factory=lambda: Course((), {}))
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     def at(self, layer: str | None, snapshot: int | str = -1) -> tuple[Finding, ...]:
         k = [f"step-{step:06d}" for step in STEPS].index(str(snapshot))
@@ -297,6 +299,8 @@ class CannedSession:
         names = [None, *(row.name for row in self.layers if row.status == "ok")]
         return {name: layer_state(name, k, split) for name in names}
 
+    cached_states = states
+
     def shapes(self, layer: str | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
         return SHAPES[layer]
 
@@ -314,7 +318,16 @@ class CannedSession:
     evaluate = losses
 
     def findings(self, *, split: str = "data") -> CannedRun | None:
-        return self.run
+        names = [None, *(row.name for row in self.layers if row.status == "ok")]
+        cells = {
+            (name, row.label): self.cached(name, row.label, split=split) for name in names for row in self.snapshots
+        }
+        course = Course(
+            self.snapshots.labels,
+            {cell: found for cell, found in cells.items() if found is not None},
+            losses={row.label: self.losses(row.label) for row in self.snapshots},
+        )
+        return None if self.run is None else replace(self.run, course=course)
 
     def known_diagnosis(self, layer: str | None, snapshot: int | str = -1) -> Any:
         from lhexplore.diagnosis import diagnose

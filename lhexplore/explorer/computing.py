@@ -42,7 +42,8 @@ class Computing:
         self._session, self._look, self._changed = session, look, changed
         self._chosen_at = 0.0
         self._closed = False
-        self._reading, self._unseen, self._glance = False, False, 0.0
+        self._read_all = self._unseen = False
+        self._glance = 0.0
         self._notes = threading.Lock()
         self._diagnoses: dict[Cell, tuple[object, object, Diagnosis]] = {}  # with spectrum and run they rest on
         self._types: dict[Cell, tuple[object, Hesd]] = {}  # of spectra by themselves
@@ -133,7 +134,9 @@ class Computing:
 
     def judge(self) -> bool:
         """Have the run judged by what is known now; False where nothing came in. Returns at once."""
-        return not self._reading and self.judging.ask(self._look().main, busy=self.busy)
+        if self._worker.busy and not self._read_all:
+            return False  # soon more will be known, and nothing else reads it meanwhile
+        return self.judging.ask(self._look().main, busy=self.busy)
 
     @property
     def run(self) -> Judged | None:
@@ -141,7 +144,7 @@ class Computing:
         return self.judging.of(self._look().main)
 
     def hesd(self, cell: Cell) -> Hesd | None:
-        """The type of the best value there is, in the light of the run where that is known; a preliminary one says so."""
+        """The type of the best value there is, in the light of the run once it was judged; a preliminary one says so."""
         best = self.known.best(cell)
         if best is None:
             return None
@@ -173,6 +176,7 @@ class Computing:
         yield from self._preview()
         if self.sweeping:
             yield from self._read(lambda looking: looking.wanted())
+        self._read_all = True
         yield from self._fill(self._looked_at)
         if self.sweeping:
             yield from evaluate(self._session, len(self._look().labels))
@@ -191,23 +195,19 @@ class Computing:
     def _read(self, choose: Callable[[Selection], Sequence[Cell]]) -> Iterator[News]:
         """Take over what is cached of these, best first; a glance in the cache for each."""
         seen: set[Cell] = set()
-        self._reading = True
-        try:
-            while not self._closed:
-                looking = self._look()
-                missing = self.known.all_missing(choose(looking))
-                batch = list(islice((cell for cell in missing if cell not in seen), BATCH))
-                if not batch:
-                    return
-                seen.update(batch)
-                found = dict(cached(self._session, batch, key=lambda cell: looking.key(cell.layer)))
-                for cell, spectrum in found.items():
-                    self.known.put(cell, spectrum)
-                    self.hesd(cell)  # formed here, so that no drawing has to
-                if found:
-                    yield News(None, read=frozenset(found))
-        finally:
-            self._reading = False
+        while not self._closed:
+            looking = self._look()
+            missing = self.known.all_missing(choose(looking))
+            batch = list(islice((cell for cell in missing if cell not in seen), BATCH))
+            if not batch:
+                return
+            seen.update(batch)
+            found = dict(cached(self._session, batch, key=lambda cell: looking.key(cell.layer)))
+            for cell, spectrum in found.items():
+                self.known.put(cell, spectrum)
+                self.hesd(cell)  # formed here, so that no drawing has to
+            if found:
+                yield News(None, read=frozenset(found))
 
     def _preview(self) -> Iterator[News]:
         """The traces of the layers at the snapshot on show, where several are missing and nothing is known of them."""

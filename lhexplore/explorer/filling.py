@@ -31,11 +31,12 @@ class Source(Protocol):
 class News:
     """What happened to one cell, to a snapshot's traces or to the losses: a step of the work, or why it failed."""
 
-    cell: Cell | None  # None: a loss was evaluated, or traces were estimated
+    cell: Cell | None  # None: a loss was evaluated, traces were estimated, or what was cached was read
     step: Step | None = None
     failure: Exception | None = None
     seconds: float = 0.0  # spent on this cell so far
     traces: tuple[int, TracesLike, str] | None = None  # of a snapshot, on which data
+    read: frozenset[Cell] = frozenset()  # what was found in the cache
 
 
 def cached(

@@ -39,8 +39,8 @@ class Hub(Choices):
 
     Views are told what went out of date by these words: "choice" (another layer, other layers or data), "style"
     (view or scale), "metric", "layer" (spectra of the layer on show), "map" (numbers of any layer), "loss",
-    "findings", "types" (in the light of the run), "state" (gradients and parameters), "news" (snapshots came, or were seen), and "progress" (at every
-    drawing).
+    "findings", "types" (in the light of the run), "state" (gradients and parameters), "news" (snapshots came, or were
+    seen), and "progress" (at every drawing).
 
     Attributes:
         session: whose spectra are shown.

@@ -1,9 +1,10 @@
 """What views read of layers and snapshots: the part that tests and other sources have to bring, too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..diagnosis import Finding
+from ..diagnosis.rules.diagnose import Judged as InRun
 
 
 class LayerLike(Protocol):
@@ -58,13 +59,10 @@ class TracesLike(Protocol):
     def probes(self) -> int: ...
 
 
-class Judged(Protocol):
+class Judged(InRun, Protocol):
     """What the rules found in a whole run: where each finding begins, what holds in a cell, who could not judge."""
 
     @property
     def findings(self) -> Sequence[Finding]: ...
     @property
-    def silent(self) -> Mapping[str, str]: ...
-    @property
     def layers(self) -> Sequence[str | None]: ...
-    def at(self, layer: str | None, snapshot: int | str = -1) -> Sequence[Finding]: ...

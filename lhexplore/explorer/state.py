@@ -6,6 +6,7 @@ session and no notebook. What came back is in ``known.py``.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import UnknownLayerError, UnknownSnapshotError, suggest
@@ -164,8 +165,7 @@ class Selection:
 
     def beside(self, snapshot: int) -> tuple[Cell, ...]:
         """What lies over the layer on show at a snapshot."""
-        ggn = (Cell(self.layer, snapshot, self.main, "ggn"),) if self.ggn else ()
-        return (*(Cell(name, snapshot, self.main) for name in self.over), *ggn)
+        return _beside(self.layer, snapshot, self.main, self.over, self.ggn)
 
     @property
     def shown(self) -> tuple[Entry, ...]:
@@ -192,15 +192,32 @@ class Selection:
         """What the session is asked for."""
         return find_entry(self.entries, name).key
 
-    def wanted(self) -> list[Cell]:
-        """All cells that are worth knowing, best first."""
-        rows = [] if self.alone else [entry.name for entry in self.rows]
-        order = nearest_first((self.layer, self.snapshot), rows, len(self.labels))
-        cells: dict[Cell, None] = {}
-        for name, k in order:
-            cells |= dict.fromkeys(Cell(name, k, split) for split in self.splits)
-            cells |= dict.fromkeys(self.beside(k) if name == self.layer else ())
-        return list(cells)
+    def wanted(self) -> tuple[Cell, ...]:
+        """All cells that are worth knowing, best first; the order for one place is formed once."""
+        rows = () if self.alone else tuple(entry.name for entry in self.rows)
+        return _wanted(self.layer, self.snapshot, rows, len(self.labels), self.splits, self.over, self.ggn)
+
+
+@lru_cache(maxsize=8)
+def _wanted(
+    layer: str,
+    snapshot: int,
+    rows: tuple[str, ...],
+    count: int,
+    splits: tuple[str, ...],
+    over: tuple[str, ...],
+    ggn: bool,
+) -> tuple[Cell, ...]:
+    cells: dict[Cell, None] = {}
+    for name, k in nearest_first((layer, snapshot), rows, count):
+        cells |= dict.fromkeys(Cell(name, k, split) for split in splits)
+        cells |= dict.fromkeys(_beside(layer, k, splits[0], over, ggn) if name == layer else ())
+    return tuple(cells)
+
+
+def _beside(layer: str, snapshot: int, split: str, over: Sequence[str], ggn: bool) -> tuple[Cell, ...]:
+    own = (Cell(layer, snapshot, split, "ggn"),) if ggn else ()
+    return (*(Cell(name, snapshot, split) for name in over), *own)
 
 
 def shown(entries: Sequence[Entry], layers: Sequence[str]) -> tuple[Entry, ...]:

@@ -93,14 +93,14 @@ def test_the_whole_network_is_filled_only_where_it_is_looked_at():
     looking = Selection(ENTRIES, ("a", "b"), ("a", "b"), tuple(e.name for e in ENTRIES if e.usable), "conv1", 0)
     assert {cell.layer for cell in looking.wanted()} == {layer.name for layer in LAYERS if layer.status == "ok"}
     whole = Selection(ENTRIES, ("a", "b"), ("a", "b"), looking.layers, "whole network", 1)
-    assert whole.wanted()[:2] == [Cell("whole network", 1), Cell("whole network", 0)]
+    assert whole.wanted()[:2] == (Cell("whole network", 1), Cell("whole network", 0))
     assert str(whole.request) == "session.spectrum(None, 'b')"
 
 
 def test_both_kinds_of_data_are_wanted_together_and_make_two_calls():
     looking = Selection(ENTRIES, ("a", "b"), ("a", "b"), ("conv1", "head"), "conv1", 0, split="both")
     assert looking.cells == (Cell("conv1", 0), Cell("conv1", 0, "held_out"))
-    assert looking.wanted()[:2] == list(looking.cells)
+    assert looking.wanted()[:2] == looking.cells
     assert len(looking.wanted()) == len(set(looking.wanted())) == 2 * 2 * 2
     assert looking.cell.split == looking.main == "data"
     assert str(looking.request) == "session.spectrum('conv1', 'a'), session.spectrum('conv1', 'a', split='held_out')"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,11 +19,24 @@ from ..measure import require_same_layer
 from ..metrics.table import metrics
 from ..thresholds import Thresholds
 from .findings import Finding, in_order
-from .run import RunDiagnosis, diagnose_run
+from .run import diagnose_run
 
 _OF_RUN = ("D1", "D2", "D3", "D7", "D8")  # rules about all layers together
 _ELSEWHERE = "It judges the run as a whole, not a single layer: session.findings() has it."
 _NOTHING: Mapping[str, float] = MappingProxyType({})
+
+
+@runtime_checkable  # where types are checked while tests run
+class Judged(Protocol):
+    """What is read of a run that was judged."""
+
+    @property
+    def course(self) -> Course: ...
+    @property
+    def thresholds(self) -> Thresholds: ...
+    @property
+    def silent(self) -> Mapping[str, str]: ...
+    def at(self, layer: str | None, snapshot: int | str = -1) -> Sequence[Finding]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +139,7 @@ def diagnose_cell(course: Course, layer: str | None, snapshot: str, thresholds: 
     return _judge(up_to(course, snapshot), layer, snapshot, thresholds, with_run=layer is None)
 
 
-def diagnosis_in(run: RunDiagnosis, layer: str | None, snapshot: str) -> Diagnosis:
+def diagnosis_in(run: Judged, layer: str | None, snapshot: str) -> Diagnosis:
     """One block of a run that was judged already: nothing but its HESD type is formed anew.
 
     The findings are those of ``run.at``, so that both say the same; the type rests on this snapshot and those before.
@@ -143,9 +156,9 @@ def _judge(course: Course, layer: str | None, snapshot: str, thresholds: Thresho
     return _of_cell(diagnose_run(course, thresholds), layer, snapshot, with_run=with_run)
 
 
-def _of_cell(run: RunDiagnosis, layer: str | None, snapshot: str, *, with_run: bool) -> Diagnosis:
+def _of_cell(run: Judged, layer: str | None, snapshot: str, *, with_run: bool) -> Diagnosis:
     course, thresholds = run.course, run.thresholds
-    found = run.at(layer, snapshot)
+    found = tuple(run.at(layer, snapshot))
     if with_run and layer is not None:
         found = in_order((*found, *run.at(None, snapshot)))
     silent = run.silent if with_run else {**run.silent, **dict.fromkeys(_OF_RUN, _ELSEWHERE)}

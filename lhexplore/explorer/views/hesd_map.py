@@ -17,7 +17,7 @@ HOW = "The whole network is computed when you look at it in the list of layers."
 class HesdMap(View):
     """How the spectrum moves between the types over training, for the layer on show or for the whole network."""
 
-    wants = frozenset({"layer", "map"})
+    wants = frozenset({"layer", "map", "types"})
     spectra = "layer"
 
     def build(self) -> Sequence[w.Widget]:
