@@ -16,7 +16,7 @@ function keepKeys() {
   if (window.__lhxKeys) return; // once for all views of the page
   window.__lhxKeys = true;
   window.addEventListener("keydown", (event) => {
-    const target = event.composedPath()[0];
+    const { target } = event; // of a figure its element on the page, not what lies in its shadow
     if (!stays(event) || !(target instanceof Element) || !target.closest(".lhx-kit") || target.hasAttribute(KEEP)) return;
     target.setAttribute(KEEP, "");
     setTimeout(() => target.removeAttribute(KEEP)); // once this key has been dealt with
