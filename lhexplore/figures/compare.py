@@ -72,9 +72,9 @@ def compare(
     with canvas(width, height) as figure:
         frames: Sequence[Axes] = figure.subplots(1, 2)
         words = [draw(axes, i) for i, axes in enumerate(frames)]
-        _link(frames, "x")
+        _link(frames, "x", air=0.06 if view == "hesd_map" else 0.0)  # room for the words beside the path
         if linked:
-            _link(frames, "y", air=0.06 if view == "hesd_map" else 0.0)  # room for the words beside the path
+            _link(frames, "y")
         if names or blocks[0] == blocks[1] or view not in ("spectrum", "metric"):  # legends name layers themselves
             for axes, title in zip(frames, titles, strict=True):
                 _entitle(axes, shown(title))

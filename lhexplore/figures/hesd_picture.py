@@ -1,6 +1,7 @@
 """C_t against K_H over training: how a spectrum moves between the types of Hessian eigenspectral densities."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from .style import BLUE, GREY, INK, PALE, STROKES, Stroke, Width, canvas, say
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SOUTH = -1e9  # left of every axis
+SOUTH = -1e9  # below every axis
 WIDE = -3.0  # below this C_t the axis is logarithmic
 
 
@@ -54,14 +55,16 @@ def draw(axes: "Axes", run: Run, layer: str | None, stroke: Stroke = STROKES[0])
         say(axes, words)
         return words
     ct, kh = (np.array([getattr(h, key) for _, h in placed]) for key in ("ct", "kh"))
-    axes.plot(ct, kh, "-", color=GREY, lw=0.7, zorder=2)
+    for (_, h), (_, after) in pairwise(placed):  # K_H of different bases do not compare, so nothing joins them
+        if (h.kh_basis, h.exponent) == (after.kh_basis, after.exponent):
+            axes.plot([h.kh, after.kh], [h.ct, after.ct], "-", color=GREY, lw=0.7, zorder=2)
     _whiskers(axes, [h for _, h in placed])
     decided = np.array([h.type != "undecided" for _, h in placed])
     for which, fill in ((decided, stroke.colour), (~decided, "white")):
-        axes.plot(ct[which], kh[which], stroke.marker, mfc=fill, mec=stroke.colour, mew=0.7, ms=3.4, zorder=3)
+        axes.plot(kh[which], ct[which], stroke.marker, mfc=fill, mec=stroke.colour, mew=0.7, ms=3.4, zorder=3)
     _frame(axes, placed, kh)
     for at in dict.fromkeys((0, len(placed) - 1)):
-        _name(axes, run.place(placed[at][0]), np.column_stack([ct, kh]), at)
+        _name(axes, run.place(placed[at][0]), np.column_stack([kh, ct]), at)
     return _caption(run, layer, placed, len(read) - len(placed))
 
 
@@ -70,10 +73,10 @@ def _whiskers(axes: "Axes", found: list[Hesd]) -> None:
     for h in found:
         low, high = h.interval
         if np.isfinite([low, high]).all() and high > low:
-            axes.plot([low, high], [h.kh, h.kh], "-", color=BLUE, lw=0.5, zorder=1.5)
+            axes.plot([h.kh, h.kh], [low, high], "-", color=BLUE, lw=0.5, zorder=1.5)
         low, high = h.kh_interval
         if np.isfinite([low, high]).all() and high > low:
-            axes.plot([h.ct, h.ct], [low, high], "-", color=BLUE, lw=0.5, zorder=1.5)
+            axes.plot([low, high], [h.ct, h.ct], "-", color=BLUE, lw=0.5, zorder=1.5)
 
 
 def _name(axes: "Axes", words: str, path: Float[ndarray, "points 2"], at: int) -> None:
@@ -100,23 +103,24 @@ def _frame(axes: "Axes", placed: list[tuple[int, Hesd]], kh: Any) -> None:
     """Axes, the gate at −0.6, and what lies on either side of it."""
     low = min(min(h.ct, h.interval[0] if np.isfinite(h.interval[0]) else h.ct) for _, h in placed)
     if low < WIDE:
-        axes.set_xscale("symlog", linthresh=1.0, linscale=1.0)
-        axes.set_xlim(1.6 * low, 0.25)
+        axes.set_yscale("symlog", linthresh=1.0, linscale=1.0)
+        axes.set_ylim(1.6 * low, 0.25)
     else:
-        axes.set_xlim(min(1.08 * low, -0.85), 0.12)
-    number_axis(axes, kh, log=True)
-    axes.margins(y=0.12)  # room for the words beside the first and the last point
-    plain_numbers(axes.xaxis)
-    axes.axvspan(SOUTH, LIMIT, color=PALE, lw=0, zorder=0)
-    axes.axvline(LIMIT, color=INK, lw=0.8, ls=(0, (4, 2)), zorder=1)
-    for words, side, align in (("MN: mainly negative", -3, "right"), ("MP: mainly positive", 3, "left")):
+        axes.set_ylim(min(1.08 * low, -0.85), 0.12)
+    number_axis(axes, kh, log=True, which="x")
+    axes.margins(x=0.12)  # room for the words beside the first and the last point
+    plain_numbers(axes.yaxis)
+    axes.axhspan(SOUTH, LIMIT, color=PALE, lw=0, zorder=0)
+    axes.axhline(LIMIT, color=INK, lw=0.8, ls=(0, (4, 2)), zorder=1)
+    # On the left, for K_H is small where little is negative: the path is rarely there so low.
+    for words, side, align in (("MN: mainly negative", -3, "top"), ("MP: mainly positive", 3, "bottom")):
         axes.annotate(
-            words, (LIMIT, 0.03), xycoords=("data", "axes fraction"), xytext=(side, 0), textcoords="offset points",
-            ha=align, va="bottom", rotation=90, fontsize=6.5, color=INK, zorder=1,
+            words, (0.015, LIMIT), xycoords=("axes fraction", "data"), xytext=(0, side), textcoords="offset points",
+            ha="left", va=align, fontsize=6.5, color=INK, zorder=1,
         )  # fmt: skip
     power = placed[0][1].exponent
-    axes.set_xlabel(r"$C_t$  (gate at −0.6)", parse_math=True)
-    axes.set_ylabel(rf"$K_H^{{\,{power:g}}}$".replace("0.", "."), parse_math=True)
+    axes.set_ylabel(r"$C_t$  (gate at −0.6)", parse_math=True)
+    axes.set_xlabel(rf"$K_H^{{\,{power:g}}}$".replace("0.", "."), parse_math=True)
 
 
 def bases_of(found: Iterable[Hesd]) -> list[str]:
@@ -134,7 +138,7 @@ def _caption(run: Run, layer: str | None, placed: list[tuple[int, Hesd]], left: 
         f"{block(layer, longest=60)} from {run.place(first)} (C_t {short(a.ct)}, K_H {short(a.kh)}) to "
         f"{run.place(last)} (C_t {short(b.ct)}, K_H {short(b.kh)}); {len(placed)} snapshots.",
         f"K_H is that of {' and of '.join(bases)}{', which do not compare' if len(bases) > 1 else ''}.",
-        "Left of the gate (mainly negative, or not yet trained) K_H must not be read as quality.",
+        "Below the gate (mainly negative, or not yet trained) K_H must not be read as quality.",
         f"Hollow: {undecided} snapshots whose type is undecided." if undecided else "",
         f"{left} snapshots with infinite or undefined criteria are left out." if left else "",
         f"{missing} snapshots are not computed yet: {run.wanted(layer)}." if missing else "",

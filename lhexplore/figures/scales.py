@@ -165,16 +165,17 @@ class TimeAxis:
         axes.set_xticks([], minor=True)
 
 
-def number_axis(axes: "Axes", values: Float[ndarray, "..."], *, log: bool) -> None:
-    """Scale the y axis: linear; logarithmic where asked for and possible; symlog where there are both signs."""
+def number_axis(axes: "Axes", values: Float[ndarray, "..."], *, log: bool, which: Literal["x", "y"] = "y") -> None:
+    """Scale an axis: linear; logarithmic where asked for and possible; symlog where there are both signs."""
+    scale = axes.set_xscale if which == "x" else axes.set_yscale
     finite = values[np.isfinite(values)]
     sizes = np.abs(finite[finite != 0])
     if log and sizes.size and sizes.max() > 10 * sizes.min():
         if finite.min() > 0:
-            axes.set_yscale("log")
+            scale("log")
         else:
-            axes.set_yscale("symlog", linthresh=max(10.0 ** floor(log10(sizes.min())), sizes.max() * 10.0**-DECADES))
-    plain_numbers(axes.yaxis)
+            scale("symlog", linthresh=max(10.0 ** floor(log10(sizes.min())), sizes.max() * 10.0**-DECADES))
+    plain_numbers(axes.xaxis if which == "x" else axes.yaxis)
 
 
 def plain_numbers(axis: "Axis") -> None:

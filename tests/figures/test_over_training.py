@@ -1,6 +1,7 @@
 """Figures over a whole training: lines, maps and paths hold the run's numbers in their places."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -168,17 +169,20 @@ def test_long_paths_keep_what_tells_them_apart():
 def test_the_path_is_ct_and_kh(session):
     axes = frame(figures.hesd_map(session, "conv2"))
     read = [hesd(f) for k in range(12) if (f := session.cached("conv2", k)) is not None]
-    np.testing.assert_array_equal(axes.lines[0].get_data(), [[h.ct for h in read], [h.kh for h in read]])
     segments = [np.asarray(found.get_data()) for found in axes.lines]
+    for h, after in pairwise(read):
+        assert any(s.tolist() == [[h.kh, after.kh], [h.ct, after.ct]] for s in segments)
+    (dots,) = (s for s in segments if s.shape == (2, len(read)))
+    np.testing.assert_array_equal(dots, [[h.kh for h in read], [h.ct for h in read]])
     for h in read:
-        assert any(s.shape == (2, 2) and s[0].tolist() == list(h.interval) for s in segments)
-        assert any(s.shape == (2, 2) and s[1].tolist() == list(h.kh_interval) for s in segments)
+        assert any(s.shape == (2, 2) and s[1].tolist() == list(h.interval) for s in segments)
+        assert any(s.shape == (2, 2) and s[0].tolist() == list(h.kh_interval) for s in segments)
 
 
 def test_the_gate_stands_at_its_limit(session):
     axes = frame(figures.hesd_map(session, "conv1"))
-    assert any(list(found.get_xdata()) == [-0.6, -0.6] for found in axes.lines)
-    low, high = axes.get_xlim()
+    assert any(list(found.get_ydata()) == [-0.6, -0.6] for found in axes.lines)
+    low, high = axes.get_ylim()
     assert low < -0.6 < 0 < high
     assert {"MN: mainly negative", "MP: mainly positive"} <= set(svg_texts(figures.hesd_map(session, "conv1")))
 
