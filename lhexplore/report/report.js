@@ -83,9 +83,19 @@
     state.frame = Math.min(Math.max(state.frame, 0), count - 1);
     spectrum.update();
     describe();
-    for (const stage of stages.slice(1)) stage.update();
+    follow();
     clearTimeout(settling);
     settling = setTimeout(detail, state.layer === before.layer ? SETTLE : 0);
+  }
+
+  let following = false;
+  function follow() { // the other figures come after the spectrum is painted, so that it is soon
+    if (following) return;
+    following = true;
+    requestAnimationFrame(() => setTimeout(() => {
+      following = false;
+      for (const stage of stages.slice(1)) stage.update();
+    }));
   }
 
   function describe() {
@@ -131,7 +141,7 @@
 
   function remember() {
     const place = new URLSearchParams({ layer: data.layers[state.layer].name, snapshot: data.snapshots[state.frame].label });
-    history.replaceState(null, "", `#${place}`);
+    if (location.protocol !== "about:") history.replaceState(null, "", `#${place}`); // in a notebook's output there is no address
   }
   function recall() {
     const place = new URLSearchParams(location.hash.slice(1));
