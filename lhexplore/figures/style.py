@@ -20,8 +20,8 @@ WIDTHS = {"column": 3.3, "page": 6.9}  # inches: one and two columns of the usua
 MARGIN = 0.65  # inches beside a frame, for its ticks and label
 RANGE = (1.0, 40.0)  # inches that make sense
 
-# Okabe and Ito's palette, as in the explorer; darkened where white paper asks for it.
-BLUE, VERMILLION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#a64d85"
+# Okabe and Ito's palette as the explorer has it: darkened or moved where white paper or weak colour sight ask for it.
+BLUE, VERMILLION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009c50", "#a64d85"
 SKY, BLACK, GREY, PALE, INK = "#56b4e9", "#222222", "#8a8a8a", "#e4e4e4", "#4a4a4a"
 WASH = "#b8d6e8"  # the blue under bars and curves, light enough for whiskers over it
 FINDING = PURPLE
