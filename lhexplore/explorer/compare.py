@@ -98,7 +98,7 @@ class Comparison(Shown):
 
     def _part(self, name: str, share: str, *inside: w.Widget) -> w.Box:
         part = self.box(w.VBox, name, *inside)
-        part.layout.flex, part.layout.min_width, part.layout.width = share, "0", "auto"
+        part.layout.flex, part.layout.min_width, part.layout.width, part.layout.grid_gap = share, "0", "auto", "6px"
         return part
 
     def _row(self, *parts: w.Box) -> w.Box:

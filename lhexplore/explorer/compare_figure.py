@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from bokeh.models import GlyphRenderer, PanTool, Row, WheelZoomTool
+from bokeh.models import BoxZoomTool, GlyphRenderer, PanTool, Row, WheelZoomTool
 
 from ..diagnosis import Finding
 from .axes import Scale
@@ -127,4 +127,5 @@ def _link(left: Any, right: Any) -> None:
     right.x_range, right.y_range = left.x_range, left.y_range
     for plot in (left, right):
         plot.stylesheets = [BESIDE]
+        plot.toolbar.active_drag = plot.select_one(BoxZoomTool)
         plot.add_tools(PanTool(dimensions="width"), WheelZoomTool(dimensions="width"))

@@ -35,15 +35,20 @@ def matched(rows: Sequence[SnapshotLike], others: Sequence[SnapshotLike]) -> tup
 
 
 class Pair:
-    """Ties the choices of two hubs; the first one leads, alone where the second only shows another layer of its run.
+    """Ties the choices of two hubs; the first one leads where both differ.
+
+    Args:
+        first, second: of two runs, or of one whose layers are compared.
+        one_way: whether the second only follows.
 
     Attributes:
         hubs: both, the leading one first.
         layers: True for two layers of one run, False for one layer of two runs.
     """
 
-    def __init__(self, first: Hub, second: Hub) -> None:
+    def __init__(self, first: Hub, second: Hub, *, one_way: bool = False) -> None:
         self.hubs = (first, second)
+        self._leading = self.hubs[:1] if one_way else self.hubs
         self.layers = first.session is second.session
         self._names = OF_TWO_LAYERS if self.layers else OF_TWO_RUNS
         self._following = False
@@ -60,10 +65,6 @@ class Pair:
         if self.layers:
             return tuple(k if k < len(there) else None for k in range(len(here)))
         return matched(here, there)
-
-    @property
-    def _leading(self) -> tuple[Hub, ...]:
-        return self.hubs[:1] if self.layers else self.hubs
 
     @property
     def equal_steps(self) -> bool:
@@ -96,7 +97,8 @@ class Pair:
         self._following, self._without[name] = True, ""
         try:
             if name == "snapshot":
-                at = self.counterparts(back=hub is not self.hubs[0])[hub.snapshot]
+                there = self.counterparts(back=hub is not self.hubs[0])
+                at = there[hub.snapshot] if there else None  # a run may still be without snapshots
                 other.snapshot = other.snapshot if at is None else at
             else:
                 setattr(other, name, getattr(hub, name))

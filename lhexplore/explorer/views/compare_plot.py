@@ -82,13 +82,13 @@ class ComparePlot(View):
     def _paired(self) -> Pair:
         first = self.hub
         other = first if self._other is None else Hub.of(self._other)
-        if other.session is not first.session:
+        if other is not first:
             return Pair(first, other)
         layer = self._second or (first.layer if self._other is not None else self._next())
         choices = {name: getattr(first, name) for name in ("view", "scale", "split", "snapshot")}
         second = Hub(first.session, layers=first.layers, layer=layer, **choices)
         try:
-            return Pair(first, second)
+            return Pair(first, second, one_way=True)
         except BaseException:
             second.close()
             raise
