@@ -1,6 +1,6 @@
 """A session as large as one likes, from closed forms: for what a report costs to write, to open and to scrub."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,9 +14,9 @@ from lhexplore.spectrum import Spectrum
 STEPS, PROBES, NODES = 100, 5, 40
 
 
-def large(layers: int = 20, snapshots: int = 50, **more: Any) -> CannedSession:
+def large(layers: int = 20, snapshots: int = 50, *, names: Sequence[str] = (), **more: Any) -> CannedSession:
     """Estimated spectra of blocks in groups of five, losses, and a warning on every fourth block."""
-    names = [f"blocks.{i // 5}.{('norm', 'query', 'key', 'value', 'project')[i % 5]}" for i in range(layers)]
+    names = names or [f"blocks.{i // 5}.{('norm', 'query', 'key', 'value', 'project')[i % 5]}" for i in range(layers)]
     shots = CannedSnapshots(
         CannedSnapshot(
             f"step-{STEPS * k:06d}", STEPS * k, k / 2,
@@ -71,7 +71,7 @@ class Judged:
     silent: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, names: list[str], shots: CannedSnapshots) -> "Judged":
+    def of(cls, names: Sequence[str], shots: CannedSnapshots) -> "Judged":
         made = [_warning(name, min(4, len(shots) - 1), shots) for name in names[::4]] if shots else []
         return cls(tuple(made), (*names, None), shots.labels)
 

@@ -1,9 +1,10 @@
-// One place on the page that holds one Bokeh figure at a time. What is far from the window waits until it comes near.
+// One place on the page that holds one Bokeh figure at a time. What is far from the window is painted when it comes near;
+// its words never wait.
 // `source` gives the figure that is wanted now, `prepare` does to it what frames do not, and `words` and `table` say it.
 function lhxStage(name, { source, frame, colours, prepare = () => {}, words = (figure) => figure.sentences[frame()], table = (figure) => figure.table }) {
   const [place, legend, sentence, twin] = ["", "-legend", "-sentence", "-twin"].map(
     (end) => document.getElementById(name + end));
-  let doc = null, figure = null, view = null, building = false, near = false, turn = 0, tabled = null;
+  let doc = null, figure = null, wanted = null, view = null, building = false, near = false, turn = 0, tabled = null;
   let queue = Promise.resolve();
 
   function colour() {
@@ -16,15 +17,18 @@ function lhxStage(name, { source, frame, colours, prepare = () => {}, words = (f
     if (!doc || building) return; // it does not listen yet; what is wanted by then is shown when it does
     lhxFrames.apply(doc, figure.spec, figure.numbers, frame());
     prepare(doc, figure);
-    sentence.textContent = words(figure);
+  }
+
+  function say() {
+    sentence.textContent = words(wanted);
     tabulate();
   }
 
   function tabulate() {
-    if (!twin.open || !figure) return;
-    const wanted = table(figure);
-    if (wanted !== tabled) twin.lastElementChild.replaceChildren(lhxTable(wanted));
-    tabled = wanted;
+    if (!twin.open || !wanted) return;
+    const fresh = table(wanted);
+    if (fresh !== tabled) twin.lastElementChild.replaceChildren(lhxTable(fresh));
+    tabled = fresh;
     lhxMark(twin.querySelectorAll("tbody tr"), frame());
   }
 
@@ -51,14 +55,17 @@ function lhxStage(name, { source, frame, colours, prepare = () => {}, words = (f
     colour();
   }
 
-  // Shows what is wanted now, if it can be seen; of several wishes the latest counts.
+  // Shows what is wanted now; of several wishes the latest counts.
   async function update(always = false) {
-    if (!near && !always) return;
     const mine = ++turn;
     const fresh = await source();
     if (mine !== turn || !fresh) return;
-    if (fresh !== figure) await (queue = queue.then(() => (mine === turn ? build(fresh) : undefined)));
-    else show();
+    wanted = fresh;
+    if (near || always) {
+      if (fresh !== figure) await (queue = queue.then(() => (mine === turn ? build(fresh) : undefined)));
+      else show();
+    }
+    say();
   }
 
   new IntersectionObserver(([entry]) => {
