@@ -69,9 +69,10 @@ def side_by_side(a: Spectrum, b: Spectrum, *, types: tuple[Hesd, Hesd] | None = 
     one, two = types or (hesd(a), hesd(b))
     parts = [_ratio(word, Value.of(name, a), Value.of(name, b), names) for word, name in QUANTITIES.items()]
     ct = _apart("C_t", Value(one.ct, *one.interval), Value(two.ct, *two.interval), names)
-    kinds = (
-        f"type of both: {one.word}" if one.word == two.word else f"type: {one.word} in {here}, {two.word} in {there}"
-    )
+    if one.word == two.word:
+        kinds = f"type of both: “{one.word}”"
+    else:
+        kinds = f"type: “{one.word}” in {here}, “{two.word}” in {there}"
     return f"{there} against {here}: {'; '.join([*parts, ct, kinds])}."
 
 

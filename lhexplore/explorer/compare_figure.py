@@ -6,7 +6,8 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from bokeh.models import BoxZoomTool, GlyphRenderer, PanTool, Row, WheelZoomTool
+from bokeh.models import BoxZoomTool, PanTool, Row, WheelZoomTool
+from bokeh.models.renderers import GlyphRenderer
 
 from ..diagnosis import Finding
 from .axes import Scale

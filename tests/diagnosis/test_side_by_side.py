@@ -33,7 +33,7 @@ def test_what_errors_separate_is_said_as_a_ratio(exact):
     said = side_by_side(exact, doubled(exact))
     assert said.startswith("B against A: λmax ratio 2 ± ")
     assert "trace ratio 2; C_t" in said
-    assert said.endswith("undecided; type of both: mainly positive.")  # C_t has no scale
+    assert said.endswith("undecided; type of both: “mainly positive”.")  # C_t has no scale
 
 
 def test_overlapping_intervals_leave_it_undecided(estimate):
@@ -57,7 +57,7 @@ def test_without_a_sign_values_are_said_in_place_of_a_ratio(exact):
     said = side_by_side(exact, flipped)
     assert "trace ratio" not in said
     assert "in A, −" in said
-    assert said.endswith(f"type: {hesd(exact).word} in A, {hesd(flipped).word} in B.")
+    assert said.endswith(f"type: “{hesd(exact).word}” in A, “{hesd(flipped).word}” in B.")
 
 
 def test_one_probe_tells_no_error_and_decides_nothing(estimate):
