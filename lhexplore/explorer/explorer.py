@@ -7,11 +7,12 @@ page and every view in it, with ``lhx-kit-scrubber``, ``lhx-kit-layer-picker`` a
 ``lhx-next`` and the label ``lhx-place``; ``lhx-slider``; ``lhx-layers`` (list box) with one ``lhx-layer`` per row, in
 it ``lhx-layer-name``, ``lhx-layer-size``, ``lhx-layer-fill``, ``lhx-layer-number``, ``lhx-layer-mark``; ``lhx-view``,
 ``lhx-scale``, ``lhx-metric`` and, where there is held-out data, ``lhx-split`` (dropdowns); ``lhx-card`` with one
-``lhx-page`` per snapshot (``lhx-current`` is on show), in it ``lhx-badge`` (``data-kind`` is the colour),
-``lhx-numbers``, ``lhx-beside``, ``lhx-method``, ``lhx-findings`` with one ``lhx-finding`` each; ``lhx-run`` (findings
-of the run) with ``lhx-go`` (buttons that lead there) and ``lhx-silent``; ``lhx-progress``, ``lhx-progress-text``,
-``lhx-status``, ``lhx-problem``; ``lhx-compute`` and ``lhx-stop`` (buttons); ``lhx-code``; ``lhx-help`` (the ``?`` of a
-view) and ``lhx-note`` (what went wrong, below a view that stands alone).
+``lhx-page`` per snapshot (``lhx-current`` is on show), in it ``lhx-badge`` (``data-kind`` is the colour), ``lhx-
+numbers``, ``lhx-beside``, ``lhx-method``, ``lhx-findings`` with one ``lhx-finding`` each; ``lhx-run`` (findings of
+the run) with ``lhx-go`` (buttons that lead there) and ``lhx-silent``; ``lhx-progress``, ``lhx-progress-text``, ``lhx-
+status``, ``lhx-problem``; ``lhx-compute`` and ``lhx-stop`` (buttons); ``lhx-code``; ``lhx-shelf`` (tabs) with a
+``lhx-tab`` around the view of each; ``lhx-help`` (the ``?`` of a view) and ``lhx-note`` (what went wrong, below a
+view that stands alone).
 """
 
 from typing import Any
@@ -24,12 +25,14 @@ from .axes import SCALES
 from .choices import METRIC, only_known
 from .escape import plain
 from .hub import Hub
+from .layouts import FULL, TABS, views_of
 from .rerun import close_earlier_of_this_cell
+from .shelf import Shelf
 from .shown import Shown
 from .spectrum_figure import KINDS
 from .state import SPLITS, Request
 from .view import View
-from .views import Findings, HeatMap, HesdBadge, LayerPicker, Progress, Provenance, Scrubber, SpectrumPlot
+from .views import HeatMap, HesdBadge, LayerPicker, Progress, Scrubber, SpectrumPlot
 from .words import Words
 
 
@@ -41,6 +44,8 @@ class Explorer(Shown):
 
     Args:
         session: whose spectra to show.
+        layout: "full", with further views in tabs that are made when they are opened; "compact", without map and tabs;
+            or "spectrum", with nothing but time and spectrum. The box has an ipywidgets layout, too, once it is made.
         layer: the first usable one if left out; "whole network" for all of them as one block.
         snapshot: index (negative ones count from the end) or label.
         view: "histogram", "density", "cumulative" or "rug".
@@ -53,17 +58,22 @@ class Explorer(Shown):
         follow: whether, at the last snapshot, to go along when training writes another.
 
     Attributes:
-        views: what the page is made of, in reading order.
+        views: what the page is made of, in reading order; of the tabs, those that were opened.
+        tabs: the tabs, with ``selected_index``; None where the layout has none.
 
     Raises:
         UnknownLayerError, UnknownSnapshotError, SettingError: with near names.
         TypeError: for a keyword that does not exist.
     """
 
+    tabs: Shelf | None = None
+    _page: tuple[View, ...] = ()
+
     def __init__(
         self,
         session: Any,
         *,
+        layout: str = FULL,
         layer: str | None = None,
         snapshot: int | str = -1,
         view: str = KINDS[0],
@@ -77,33 +87,48 @@ class Explorer(Shown):
         **unknown: Any,
     ) -> None:
         only_known("Explorer", unknown)
+        kinds = views_of(layout)
         named = {name: value for name, value in (("layers", layers), ("layer", layer)) if value is not None}
         shape = {"view": view, "scale": scale, "metric": metric, "split": split, "overlay": overlay, "ggn": ggn}
         shape["follow"] = follow
         hub = Hub(session, **named, snapshot=snapshot, **shape)
         super().__init__(hub)
-        self.views: tuple[View, ...] = ()
         try:
             with hub.gathering():
-                self.children = self._arranged()
+                self.children = self._arranged(kinds, dict(TABS) if layout == FULL else {})
             self.add_class("lhx-explorer")
             close_earlier_of_this_cell(self)
             hub.start()
+            if self.tabs is not None:
+                self.tabs.wake()  # drawn after the rest
         except BaseException:
             self.close()
             raise
 
-    def _arranged(self) -> list[w.Widget]:
+    @property
+    def views(self) -> tuple[View, ...]:
+        """What the page is made of; of the tabs, those that were opened."""
+        return (*self._page, *(() if self.tabs is None else self.tabs.views))
+
+    def _arranged(self, kinds: tuple[type[View], ...], tabs: dict[str, type[View]]) -> list[w.Widget]:
         """Make the views, in reading order, which is the tab order, and put them into rows."""
         heading = self.own(Words(role="heading"), "lhx-part-heading")
         heading.say([plain(self.hub.session.description, longest=200)])
-        kinds = (Scrubber, LayerPicker, SpectrumPlot, HeatMap, HesdBadge, Progress, Provenance, Findings)
-        self.views = tuple(self.own(kind(self.hub)) for kind in kinds)
-        scrubber, layers, spectrum, heat, badge, *rest = self.views
-        left = self.box(w.VBox, "lhx-left", layers)
-        middle = self.box(w.VBox, "lhx-middle", spectrum, heat)
-        right = self.box(w.VBox, "lhx-right", badge)
-        return [heading, scrubber, self.box(w.HBox, "lhx-main", left, middle, right), *rest]
+        made = {kind: self.own(kind(self.hub)) for kind in kinds}
+        self._page = tuple(made.values())
+        columns = (("lhx-left", (LayerPicker,)), ("lhx-middle", (SpectrumPlot, HeatMap)), ("lhx-right", (HesdBadge,)))
+        present = {name: [made.pop(kind) for kind in of if kind in made] for name, of in columns}
+        main = [self.box(w.VBox, name, *views) for name, views in present.items() if views]
+        if tabs:
+            self.tabs = self.own(Shelf(self.hub, tabs))
+        return [
+            heading,
+            made.pop(Scrubber),
+            self.box(w.HBox, "lhx-main" if len(main) > 1 else "lhx-alone", *main),
+            made.pop(Progress),
+            *([] if self.tabs is None else [self.tabs]),
+            *made.values(),
+        ]
 
     # ---- what is on screen, for code
 

@@ -128,10 +128,10 @@ class Hub(Choices):
 
     def start(self) -> None:
         """Draw the views that joined as far as things are known, and have the rest computed if any wants spectra."""
-        if self.labels:
+        if self.offer.labels:
             self.computing.read_cached(seconds=FIRST_LOOK)
         self._paint()
-        self._wish()
+        self.wish()
         self.changed("findings")  # drawn soon, and not here: all that is cached is read for it
 
     # ---- what is looked at
@@ -159,7 +159,7 @@ class Hub(Choices):
     @property
     def status(self) -> str:
         """What is going on, in words."""
-        return status_words(self.computing) if self.labels else waiting_words(self.session)
+        return status_words(self.computing) if self.offer.labels else waiting_words(self.session)
 
     @property
     def problem(self) -> str:
@@ -167,6 +167,11 @@ class Hub(Choices):
         return problem_words(self.computing, self.look())
 
     # ---- work
+
+    def wish(self) -> None:
+        """Have computed what the views that joined need; returns at once."""
+        if self.offer.labels and self.audience.reach - {"none"}:
+            self.computing.wish()
 
     def stop(self) -> None:
         """Stop computing within one product; what is done stays. Looking at something missing computes just that."""
@@ -217,13 +222,9 @@ class Hub(Choices):
             close_widget(self.clock)
             close_widget(self.sheet)
 
-    def _wish(self) -> None:
-        if self.labels and self.audience.reach - {"none"}:
-            self.computing.wish()
-
     def _on_choice(self, change: Any) -> None:
         name = change["name"]
-        last = len(self.labels) - 1
+        last = len(self.offer.labels) - 1
         if name == "follow":
             self.snapshot = last if self.follow else self.snapshot
             return
@@ -237,7 +238,7 @@ class Hub(Choices):
             self.changed("news")
         else:
             self.changed("choice", "layer", "map", *(["findings"] if name == "split" else []), hurry=True)
-        self._wish()
+        self.wish()
 
     # ---- a run that goes on
 
@@ -247,7 +248,7 @@ class Hub(Choices):
                 grow(self)
         self.computing.judging.outdated()
         self.changed("choice", "layer", "map", "metric", "loss", "state", "news", "findings")
-        self._wish()
+        self.wish()
 
     # ---- drawing
 
@@ -271,7 +272,7 @@ class Hub(Choices):
 
     def _judge(self) -> None:
         computing = self.computing
-        if self._news and self.labels and self.audience.want("findings"):
+        if self._news and self.offer.labels and self.audience.want("findings"):
             self._news = False
             if computing.judge() and computing.run is None:
                 self._locate()  # nothing that was said of other data

@@ -106,8 +106,17 @@ async function render({ model, el }) {
   };
   const apply = () => {
     speakLater();
-    if (doc && block && !building) lhxFrames.apply(doc, spec, block, frame.get());
+    if (doc && block && !building && visible) lhxFrames.apply(doc, spec, block, frame.get());
   };
+  // In a closed tab nothing is drawn; what moved meanwhile is made up for when it opens.
+  let visible = true;
+  const sized = new ResizeObserver(([entry]) => {
+    const now = entry.contentRect.width > 0;
+    if (now === visible) return;
+    visible = now;
+    if (now) apply();
+  });
+  sized.observe(figure);
   let dark = isDark();
   const colours = () => JSON.parse(model.get("themes"))[dark ? "dark" : "light"];
   const recolour = () => {
@@ -230,6 +239,7 @@ async function render({ model, el }) {
   if (Bokeh) model.send({ kind: "hello", view });
   return () => {
     removed = true;
+    sized.disconnect();
     unwatch();
     model.off("msg:custom", heard);
     frame.stop();

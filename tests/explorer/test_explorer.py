@@ -53,7 +53,7 @@ def until(condition):
 
 def parts_of(explorer):
     """The widgets of the page, by what they show."""
-    scrubber, layers, spectrum, heat, badge, progress, code, findings = explorer.views
+    scrubber, layers, spectrum, heat, badge, progress, findings, code, *_ = explorer.views
     return SimpleNamespace(
         loss=scrubber.pane, slider=explorer.hub.clock, layers=layers.list, spectrum=spectrum.pane,
         spectrum_words=spectrum.sentence, heat=heat.pane, heat_rows=lambda: heat.rows, card=badge.card,
