@@ -65,7 +65,7 @@ def test_a_tab_makes_its_view_when_it_is_opened_and_follows_the_page(page):
 
 
 def test_a_closed_tab_is_neither_drawn_nor_sent_and_is_up_to_date_when_it_opens(page):
-    evolution = page.views[-1]
+    evolution = page.tabs.views[0]
     calls = painted(evolution)
     page.tabs.selected_index = 1
     page.settled(PATIENCE)
