@@ -33,7 +33,10 @@ const lhxFrames = (() => {
       const source = doc.get_model_by_name(name);
       // what stays as it is costs nothing: Bokeh would compute its glyphs anew
       const changed = source && Object.entries(columns).some(([column, values]) => !equal(source.data[column], values));
-      if (changed) source.data = { ...source.data, ...columns };
+      if (!changed) continue;
+      const data = { ...source.data, ...columns };
+      // frames of a figure that is about to come do not fit the one that goes: Bokeh cannot draw columns of unlike length
+      if (new Set(Object.values(data).map((column) => column.length)).size === 1) source.data = data;
     }
     for (const [name, texts] of spec.titles) {
       const title = doc.get_model_by_name(name);
