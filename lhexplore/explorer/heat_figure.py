@@ -11,7 +11,6 @@ from numpy import ndarray
 
 from ..diagnosis import Finding
 from ..diagnosis.number_texts import short
-from ..figures.names import blocks
 from .base_figure import add_frame_title, blank_figure, empty_source, label_axis, packed, tooltip
 from .escape import plain
 from .frames import Key, Plot
@@ -21,6 +20,7 @@ from .marks import draw_marks
 from .theme import CLEAR, themed
 
 ROW = 26  # pixels per layer where there is room
+LONGEST = 24  # characters of a label
 NOWHERE = -1000  # row of the frame, far outside, where it stands around none
 LEAST = 5  # pixels per layer in any case
 TALLEST = 460  # pixels of the figure, unless its layers need more
@@ -82,8 +82,7 @@ def heat_map(
     plot = blank_figure(prefix=prefix, height=tall, x=(-0.5, count - 0.5), y=(layers - 0.5, -0.5), tools="")
     plot.grid.visible = False
     every = max(1, ceil(layers * 13 / max(tall - FRAME, 1)))  # a label needs 13 pixels
-    called = blocks([layer_names[i] for i in everything], longest=24)
-    rows = {float(i): plain(name, longest=24) for i, name in enumerate(called) if i % every == 0}
+    rows = {float(i): row_label(layer_names[k]) for i, k in enumerate(everything) if i % every == 0}
     label_axis(plot.yaxis[0], f"{prefix}heat-y-axis", "", rows)
     label_axis(plot.xaxis[0], f"{prefix}heat-x-axis", x_label, _column_ticks(labels) if ticks is None else ticks)
     heading = f"{metric_name(metric)} [{metric.unit}]" if metric.unit else metric_name(metric)
@@ -174,6 +173,14 @@ def _column_ticks(labels: Sequence[str]) -> dict[float, str]:
     texts = [plain(label, longest=12) for label in labels]
     room = max(1, 76 // max((len(text) + 2 for text in texts), default=1))
     return {float(k): texts[k] for k in range(0, len(texts), max(1, ceil(len(texts) / room)))}
+
+
+def row_label(name: str) -> str:
+    """A name beside the map: of a long path, the modules around the layer are left out."""
+    path = name
+    while len(path) >= LONGEST and "." in path:
+        path = path.split(".", 1)[1]
+    return plain(name if path == name else f"…{path}", longest=LONGEST)
 
 
 def metric_name(metric: Metric) -> str:

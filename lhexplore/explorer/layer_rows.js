@@ -1,7 +1,7 @@
 // What the rows of the tree of layers look like: built once per set of layers; bars and marks follow the frame.
 
 const RAISED = Object.fromEntries([..."-0123456789"].map((c, i) => [c, "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[i]]));
-const LONG = 16, TAIL = 8; // characters from which a name is shortened in the middle, and of its end that stay
+const LONG = 8, TAIL = 8; // characters up to which a name is never cut, and of its end that stay at most
 
 // As the package writes numbers elsewhere, with one digit less beside a power of ten.
 function short(value) {
@@ -34,8 +34,9 @@ function nameOf(text, parent) {
   if (text.length <= LONG) name.textContent = text;
   else {
     const signs = [...new Intl.Segmenter().segment(text)].map((each) => each.segment);
-    element("span", "lhx-layer-head", name).textContent = signs.slice(0, -TAIL).join("");
-    element("span", "lhx-layer-tail", name).textContent = signs.slice(-TAIL).join("");
+    const cut = signs.length - Math.min(TAIL, Math.floor(signs.length / 2));
+    element("span", "lhx-layer-head", name).textContent = signs.slice(0, cut).join("");
+    element("span", "lhx-layer-tail", name).textContent = signs.slice(cut).join("");
   }
 }
 
@@ -64,6 +65,7 @@ function buildLayer(node, row) {
   node.bar = element("span", "lhx-layer-bar", el);
   node.fill = element("span", "lhx-layer-fill", node.bar);
   node.number = element("span", "lhx-layer-number", el);
+  el.setAttribute("aria-label", `${row.name}, ${counted(row.size, "parameter")}`); // until it comes into sight
   el.title = [row.name, `${row.kind}, ${counted(row.size, "parameter")}`, row.reason].filter(Boolean).join("\n");
   node.head = el;
 }

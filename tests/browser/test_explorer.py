@@ -102,6 +102,7 @@ def test_picking_a_layer_changes_trait_and_picture(lab: LabPage) -> None:
 def test_arrow_keys_walk_the_layer_list(lab: LabPage) -> None:
     lab.find(".lhx-layers").first.focus()
     lab.page.keyboard.press("ArrowDown")
+    lab.page.keyboard.press("Enter")
     lab.wait_until(f"() => __probe.all('{ex.CHOSEN}')[0].textContent === 'conv2'")
     lab.wait_until("() => __probe.pending() === 0")
     assert lab.value("explorer.layer") == "conv2"
