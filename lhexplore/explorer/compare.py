@@ -14,6 +14,7 @@ from .shown import Shown
 from .view import View
 from .views import ComparePlot, Findings, HesdBadge, LayerPicker, Progress
 from .views.both_losses import NAMES, BothLosses
+from .weak import weakly
 from .words import Words
 
 PICKER, PLOT, HALF = "1 1 200px", "4 1 440px", "1 1 420px"  # shares of a row; narrow screens stack
@@ -64,9 +65,10 @@ class Comparison(Shown):
         try:
             with hubs[0].gathering(), hubs[1].gathering():
                 self.children = self._arranged(*hubs)
-            link = w.jslink((hubs[0].clock, "value"), (hubs[1].clock, "value")) if self.plot.pair.equal_steps else None
-            if link is not None:
-                self._undo.append(link.close)
+            self._link = w.jslink(*((hub.clock, "value") for hub in hubs)) if self.plot.pair.equal_steps else None
+            self._undo.append(self._unlink)
+            for hub in hubs:
+                hub.observe(weakly(self._on_growth), ["labels"])
             self.add_class("lhx-comparison")
             close_earlier_of_this_cell(self)
             for hub in hubs[::-1]:
@@ -90,6 +92,16 @@ class Comparison(Shown):
             for name, views in zip(NAMES, runs, strict=True)
         )
         return [*headings, scrubber, self._row(left, middle), self._row(*halves)]
+
+    def _on_growth(self, _change: Any) -> None:
+        if not self.plot.pair.equal_steps:
+            self._unlink()
+
+    def _unlink(self) -> None:
+        """Have the second run follow through the kernel: positions no longer say which steps belong together."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
     def _heading(self, text: str) -> Words:
         heading = self.own(Words(role="heading"), "lhx-part-heading")

@@ -84,12 +84,12 @@ def grow(hub: "Hub") -> None:
         here = max((k for k, row in enumerate(offer.rows) if row.status == "ok"), default=here)
     _renumber(hub, moves)
     hub.clock.max = max(hub.clock.max, last)  # for a moment it takes both the place of before and that of now
-    hub.labels = offer.labels
     hub.snapshot = here
     hub.clock.max, hub.clock.disabled = max(last, 0), last < 1
     hub.news.add(before.rows, offer.rows)
     if offer.rows:
         hub.news.see(offer.rows[here], last=here == last)
+    hub.labels = offer.labels  # last: who hears of it finds all as it is now
 
 
 def _renumber(hub: "Hub", moves: Moves) -> None:

@@ -53,9 +53,11 @@ class Pair:
         self._names = OF_TWO_LAYERS if self.layers else OF_TWO_RUNS
         self._following = False
         self._without: dict[str, str] = {}  # choices that the other run does not follow, and why
-        self._heard = weakly(self._on_choice)
+        self._heard, self._grown = weakly(self._on_choice), weakly(self._on_growth)
         for hub in self._leading:
             hub.observe(self._heard, list(self._names))
+        for hub in self.hubs:
+            hub.observe(self._grown, ["labels"])
         for name in self._names:
             self._follow(first, second, name)
 
@@ -87,11 +89,17 @@ class Pair:
         """Let both hubs go their own ways."""
         for hub in self._leading:
             hub.unobserve(self._heard, list(self._names))
+        for hub in self.hubs:
+            hub.unobserve(self._grown, ["labels"])
+
+    def _on_growth(self, _change: Any) -> None:
+        self._follow(*self.hubs, "snapshot")  # its counterpart may stand elsewhere now
 
     def _on_choice(self, change: Any) -> None:
-        if not self._following:
-            here = self.hubs.index(change["owner"])
-            self._follow(self.hubs[here], self.hubs[1 - here], change["name"])
+        hub, name = change["owner"], change["name"]
+        renumbered = name == "snapshot" and hub.labels != hub.offer.labels  # nobody chose: snapshots came in between
+        if not self._following and not renumbered:
+            self._follow(hub, self.hubs[1 - self.hubs.index(hub)], name)
 
     def _follow(self, hub: Hub, other: Hub, name: str) -> None:
         self._following, self._without[name] = True, ""

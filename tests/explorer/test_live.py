@@ -20,7 +20,7 @@ from lhexplore.explorer.state import Cell
 
 PATIENCE = 60
 WIDGETS = ipywidgets.widgets.widget._instances
-ALL = [getattr(views, name) for name in views.__all__ if name != "ComparePlot"]
+ALL = [getattr(views, name) for name in views.__all__]
 
 
 def network() -> nn.Module:
@@ -298,3 +298,31 @@ def test_it_follows_a_training_in_the_same_kernel(tmp_path: Path, make: Callable
     assert explorer.status == "16/16 spectra · all known"
     assert "training loss 1.3" in json.loads(explorer.views[0].pane.sentences)[-1]
     explorer.close()
+
+
+def test_two_runs_stay_at_equal_steps(folder: Path, tmp_path: Path, make: Callable[..., Session]) -> None:
+    for step in (1, 3, 5):
+        save(tmp_path / "other", step)
+    comparison = lh.explore(make(folder), make(tmp_path / "other"), snapshot="step-3")
+    assert comparison._link is not None
+    one, two = comparison.hubs
+    for where, step in ((folder, 2), (tmp_path / "other", 0), (folder, 7)):
+        save(where, step)
+        for hub in (one, two):
+            hub.session.refresh()
+        assert [hub.offer.labels[hub.snapshot] for hub in (one, two)] == ["step-3", "step-3"]
+    comparison.settled(PATIENCE)
+    assert comparison._link is None  # positions no longer belong together
+    one.snapshot = "step-5"
+    assert two.offer.labels[two.snapshot] == "step-5"
+    comparison.close()
+
+
+def test_two_layers_stay_at_one_snapshot(folder: Path, make: Callable[..., Session]) -> None:
+    plot = views.ComparePlot(make(folder), "0", "2", snapshot="step-3")
+    for step in (2, 7):
+        save(folder, step)
+        grown(plot)
+        assert [hub.offer.labels[hub.snapshot] for hub in plot.pair.hubs] == ["step-3", "step-3"]
+    assert plot.note == ""
+    plot.close()
