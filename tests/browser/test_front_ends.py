@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from labdriver import Chromium, LabServer, NotebookPage, VoilaPage, opened
+from labdriver import Chromium, LabServer, NotebookPage, VoilaPage, VoilaServer, opened
 from labdriver import explorer as ex
 
 from lhexplore.explorer import views
@@ -30,6 +31,7 @@ busy = Explorer(CannedSession(missing=missing, pause=0.02)).add_class("busy")
 busy.stop()
 busy
 """
+APP = Path(__file__).parents[2] / "notebooks" / "app.ipynb"
 WORDS_ONLY = {"Findings", "HesdBadge", "LayerPicker", "Progress", "Provenance"}
 MINIMUM = 10  # colours of a picture that is not blank
 FRONT_ENDS = {"notebook": NotebookPage, "voila": VoilaPage}
@@ -174,3 +176,36 @@ def test_an_app_shows_no_code_and_no_bar_to_scroll_sideways(front: Front) -> Non
     assert wide <= 0
     code = front.page.evaluate("() => document.body.innerText.includes('CannedSession')")
     assert code == isinstance(front, NotebookPage)
+
+
+def test_a_saved_and_reopened_notebook_shows_the_twin_and_no_error(server: LabServer, chromium: Chromium) -> None:
+    with opened(NotebookPage(server, chromium), "saved", SETUP, panes=(ex.SPECTRUM,)) as page:
+        page.page.wait_for_selector(".lhx-stand-in", state="attached")
+        assert not page.find(".lhx-stand-in").first.is_visible()
+        name = page.save().name
+    chromium.tolerate("Error: widget model not found")  # the widget manager says so to the console, and there only
+    page = NotebookPage(server, chromium)
+    page.open(name)
+    page.page.wait_for_selector(".lhx-stand-in", state="visible")
+    page.page.wait_for_timeout(1000)
+    assert "Error displaying widget" not in page.page.evaluate("() => document.body.innerText")
+    page.close()
+
+
+def test_voila_serves_the_app(needs_chromium: None, chromium: Chromium, pictures: Path) -> None:
+    """As its notebook says: one command, and a page. Its server answers nothing but widgets, so the page is asked."""
+    with VoilaServer(APP) as server:
+        app = VoilaPage(server, chromium)
+        app.run()
+        app.resize(1280, 1700)
+        app.wait_until(f"() => __probe.all('{ex.STATUS}')[0].textContent.includes('all known')", seconds=120)
+        before = app.wait_until_still(ex.SPECTRUM)
+        ex.drag(app, 0.4)
+        moved = app.wait_for_change(ex.SPECTRUM, before)
+        ex.pick_layer(app, "fc1")
+        app.wait_for_change(ex.SPECTRUM, moved)
+        app.wait_until(f"() => __probe.all('{ex.CODE}')[0].textContent.startsWith(\"session.spectrum('fc1'\")")
+        assert app.find(ex.PROBLEM).first.inner_text() == ""
+        assert "import lhexplore" not in app.page.evaluate("() => document.body.innerText")
+        app.photograph(pictures / "app.png")
+        app.close()
