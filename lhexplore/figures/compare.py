@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..diagnosis import hesd
+from ..diagnosis import Finding, hesd
+from ..diagnosis.side_by_side import side_by_side
 from ..errors import SettingError
+from ..spectrum import Spectrum
 from . import evolution_picture, hesd_picture, losses_picture, metric_picture, spectrum_picture
 from .choosing import chosen
 from .names import block, shown
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 VIEWS = ("spectrum", "evolution", "metric", "hesd_map", "losses")
 Layer = str | None
+Chosen = tuple[list[Spectrum], list[str], Sequence[Finding]]
 Draw = Callable[["Axes", int], str]  # a frame and its number to a caption
 
 
@@ -63,12 +66,15 @@ def compare(
     runs = [run_of(a), run_of(a if b is None else b)]
     blocks = [None if view == "losses" else run.layer(one) for run, one in zip(runs, pair, strict=True)]
     titles = names or (("A", "B") if blocks[0] == blocks[1] else tuple(block(one) for one in blocks))
+    basis = ""  # what the words of both frames do not say
     if view == "spectrum":
-        draw, linked = _spectra(runs, blocks, snapshot, kind or "histogram", scale), True
+        sides = [chosen(run, one, snapshot) for run, one in zip(runs, blocks, strict=True)]
+        draw, linked, basis = _spectra(sides, kind or "histogram", scale), True, _against(sides, titles)
     elif view == "evolution":
         draw, linked = _evolutions(runs, blocks, kind or "quantiles", scale), kind != "ridge"
     else:
         draw, linked = _others(view, runs, blocks, metric), True
+        basis = _basis(runs, blocks) if view == "hesd_map" else ""
     with canvas(width, height) as figure:
         frames: Sequence[Axes] = figure.subplots(1, 2)
         words = [draw(axes, i) for i, axes in enumerate(frames)]
@@ -80,7 +86,7 @@ def compare(
                 _entitle(axes, shown(title))
         frames[1].set_ylabel("")
     caption = " ".join(f"{shown(t)}: {w}" for t, w in zip(titles, words, strict=True))
-    return Picture(figure, f"{caption} {_basis(runs, blocks)}".strip() if view == "hesd_map" else caption)
+    return Picture(figure, f"{caption} {basis}".strip())
 
 
 def _basis(runs: list[Run], blocks: list[Layer]) -> str:
@@ -90,10 +96,15 @@ def _basis(runs: list[Run], blocks: list[Layer]) -> str:
     return f"K_H of {' and of '.join(bases)} do not compare." if len(bases) > 1 else ""
 
 
-def _spectra(runs: list[Run], blocks: list[Layer], snapshot: int | str, kind: str, scale: Scale) -> Draw:
+def _against(sides: Sequence[Chosen], titles: Sequence[str]) -> str:
+    """What differs in numbers, where both sides are known."""
+    known = [spectra[0] for spectra, *_ in sides if spectra]
+    return side_by_side(*known, names=(shown(titles[0]), shown(titles[1]))) if len(known) == 2 else ""
+
+
+def _spectra(sides: Sequence[Chosen], kind: str, scale: Scale) -> Draw:
     one_of("kind", kind, KINDS)
     one_of("scale", scale, SCALES)
-    sides = [chosen(run, one, snapshot) for run, one in zip(runs, blocks, strict=True)]
     values = scale_of([s for spectra, *_ in sides for s in spectra], scale)
     return lambda axes, i: spectrum_picture.draw(axes, *sides[i], kind=kind, scale=values)  # type: ignore[arg-type]
 

@@ -282,6 +282,13 @@ def test_kh_of_different_bases_is_not_compared_in_silence(session):
     assert "do not compare" not in figures.compare(session, view="hesd_map", layer=("conv1", "head")).caption
 
 
+def test_the_caption_of_two_spectra_says_what_differs(session):
+    caption = figures.compare(session, layer=("conv1", "head"), names=("early", "late")).caption
+    assert "late against early: λmax ratio 1 ±" in caption
+    assert "Not compared in numbers" in figures.compare(session, layer=("conv1", "conv2")).caption
+    assert "against" not in figures.compare(session, layer=("conv1", "head"), snapshot=2).caption  # one is not known
+
+
 def test_frames_are_named(session):
     assert {"before", "after"} <= set(svg_texts(figures.compare(session, session, names=("before", "after"))))
     assert {"A", "B"} <= set(svg_texts(figures.compare(session, session, view="hesd_map", layer="conv1")))
