@@ -29,7 +29,7 @@ explorer
 """
 ON_THE_PAGE = {"Scrubber", "LayerPicker", "SpectrumPlot", "HeatMap", "HesdBadge", "Progress", "Provenance", "Findings"}
 ALONE = sorted(set(lhexplore.explorer.views.__all__) - ON_THE_PAGE)  # new views are looked at, too
-SCOPES = (ex.EXPLORER, *(f".jp-Cell:nth-child({i + 2}) .lhx-kit" for i in range(len(ALONE) + 1)))
+SCOPES = [f".jp-Cell:nth-child({i + 2}) .lhx-kit" for i in range(len(ALONE) + 2)]  # below the notebook's header
 PANES = (*ex.PANES, *(f".lhx-pane-{name}" for name in ("evolution", "metric", "hesd", "weights", "gradient")))
 FIGURES = [f"{pane} .lhx-figure" for pane in PANES]
 SPECTRUM = f"{ex.SPECTRUM} .lhx-figure"
