@@ -119,6 +119,7 @@ def test_a_layer_or_data_that_the_other_run_lacks_is_said_and_nothing_moves(made
 def test_one_session_twice_is_two_layers_to_choose(made):
     session = complete()
     page = made(session, session, layer="head")
+    page.plot.lists[1].value = "head"
     page.settled(PATIENCE)
     assert "A and B are the same spectrum" in json.loads(page.plot.sentence.texts)[0]
     page.plot.lists[1].value = "conv1"
