@@ -1,6 +1,6 @@
 """What happens on the screen when training writes another snapshot: it is added, and what is looked at stays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -50,25 +50,39 @@ class News:
 
     unseen: list[SnapshotLike] = field(default_factory=list)
     bad: SnapshotLike | None = None
+    late: dict[str, SnapshotLike] = field(default_factory=dict)  # all that came since the views were opened
+    room: str = ""  # for which of them the axes of the spectrum had to reach further, in words
 
     def add(self, before: Sequence[SnapshotLike], now: Sequence[SnapshotLike]) -> None:
         """Note what is in ``now`` alone."""
         known = {row.label for row in before}
         new = [row for row in now if row.label not in known]
+        self.late |= {row.label: row for row in new}
         self.unseen += [row for row in new if row.status == "ok"]
         self.bad = next((row for row in new if row.status != "ok"), self.bad)
 
     def see(self, row: SnapshotLike, *, last: bool) -> None:
         """Somebody looks at ``row``; who looks at the last one has seen them all."""
+        self.room = ""
         self.unseen = [] if last else [one for one in self.unseen if one.label != row.label]
+
+    def widened(self, labels: Set[str]) -> bool:
+        """Note that axes reach further since these were drawn; whether they came late, so that it has to be said."""
+        if not labels or not labels <= self.late.keys():
+            return False
+        last = [row for label, row in self.late.items() if label in labels][-1]
+        self.room = f"The axes of the spectrum reach further now, to hold {place(last)}."
+        return True
 
     @property
     def words(self) -> str:
-        """How many came, up to where, and which cannot be used."""
+        """How many came, up to where, whether axes moved for them, and which cannot be used."""
         count, texts = len(self.unseen), []
         if count:
             last = place(self.unseen[-1])
             texts.append(f"1 new snapshot: {last}." if count == 1 else f"{count} new snapshots, the last: {last}.")
+        if self.room:
+            texts.append(self.room)
         if self.bad is not None:
             texts.append(plain(f"{self.bad.label} cannot be used: {self.bad.reason}", longest=LONGEST))
         return " ".join(texts)
@@ -87,8 +101,8 @@ def grow(hub: "Hub") -> None:
     hub.snapshot = here
     hub.clock.max, hub.clock.disabled = max(last, 0), last < 1
     hub.news.add(before.rows, offer.rows)
-    if offer.rows:
-        hub.news.see(offer.rows[here], last=here == last)
+    if here == last and offer.rows:
+        hub.news.see(offer.rows[here], last=True)
     hub.labels = offer.labels  # last: who hears of it finds all as it is now
 
 

@@ -89,7 +89,7 @@ def test_what_is_appended_is_added_and_computed_and_the_place_stays(folder: Path
     assert [json.loads(pane.spec)["count"] for pane in (scrubber.pane, spectrum.pane, heat.pane)] == [5, 5, 5]
     assert json.loads(scrubber.player.places)[-1] == "step 9"
     assert layers.list.count == 5
-    assert news(explorer) == "2 new snapshots, the last: step 9."
+    assert news(explorer).startswith("2 new snapshots, the last: step 9.")
     explorer.snapshot = 3
     explorer.settled(PATIENCE)
     assert news(explorer) == "1 new snapshot: step 9."
@@ -97,6 +97,24 @@ def test_what_is_appended_is_added_and_computed_and_the_place_stays(folder: Path
     explorer.settled(PATIENCE)
     assert news(explorer) == ""
     assert explorer.spectrum.snapshot == "step-9"
+    explorer.close()
+
+
+def test_axes_that_reach_further_for_what_came_are_said(folder: Path, make: Callable[..., Session]) -> None:
+    explorer = Explorer(make(folder), snapshot="step-3")
+    explorer.settled(PATIENCE)
+    pane = explorer.views[2].pane
+    before = pane._plot.root.x_range.end
+    save(folder, 4)  # between two that are there
+    grown(explorer)
+    assert news(explorer) == "1 new snapshot: step 4."
+    assert pane._plot.root.x_range.end == before  # the axes hold still
+    save(folder, 500, factor=1e-4)  # untrained weights bend the loss most
+    grown(explorer)
+    assert "The axes of the spectrum reach further now, to hold step 500." in news(explorer)
+    explorer.snapshot = 0
+    explorer.settled(PATIENCE)
+    assert "axes" not in news(explorer)
     explorer.close()
 
 

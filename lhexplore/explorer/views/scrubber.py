@@ -30,7 +30,7 @@ class Scrubber(View):
             box = w.Checkbox(description="Follow the newest", indent=False, layout=w.Layout(width="auto"))
             self._undo.append(t.link((self.hub, "follow"), (box, "value")).unlink)
             self.news = self.own(Words(), "lhx-part-news")
-            rows.append(self.row(self.own(box, "lhx-follow"), self.news))
+            rows.append(self.box(w.HBox, "lhx-live", self.own(box, "lhx-follow"), self.news))
         return [self.pane, self.box(w.VBox, "lhx-scrub", *rows)]
 
     def losses(self) -> list[dict[str, float]]:

@@ -9,6 +9,7 @@ from ..autoscale import Autoscale
 from ..choices import SPLIT_WORDS
 from ..figures import spectrum_plot
 from ..overlay_chooser import OverlayChooser
+from ..room import Room
 from ..spectrum_figure import KINDS
 from ..state import Selection
 from ..view import View
@@ -33,6 +34,7 @@ class SpectrumPlot(View):
         self.over = self.own(OverlayChooser(self.hub, self.watch), "lhx-overlay")
         self.autoscale = self.own(Autoscale(self.hub), "lhx-autoscale")
         self.watch(self.autoscale.release, "layer", "scale", "split")
+        self.room = Room()
         self.pane = self.figure("spectrum", "Spectrum")
         self.sentence = self.line("spectrum_words")
         return [self.row(*controls, self.over, self.autoscale), self.pane, self.sentence]
@@ -57,6 +59,10 @@ class SpectrumPlot(View):
             fit=self.autoscale.fit,
         )
         self.pane.show(plot, kind=(kind, scale, both, len(over), looking.ggn))
+        what = kind, scale, both, looking.layer, looking.over, looking.ggn, self.autoscale.fit
+        drawn = {looking.labels[cell.snapshot] for cell in cells if known.best(cell) is not None}
+        if self.hub.news.widened(self.room.taken_by(plot, what, drawn)):
+            self.hub.changed("news")
         self.sentence.say(plot.sentences)
 
     def moved(self, places: Mapping[int, int]) -> None:
