@@ -58,7 +58,7 @@ const ZOOMS = { "+": 1 / 1.5, "=": 1 / 1.5, "-": 1.5 };
 
 // What a box zoom does by mouse; 0 gives the whole picture back.
 function zoom(view, key) {
-  if (!view?.model.toolbar.tools.length || !(key in ZOOMS || key === "0")) return false;
+  if (!view?.model.x_range || !view.model.toolbar.tools.length || !(key in ZOOMS || key === "0")) return false;
   if (key === "0") view.reset();
   else {
     const { start, end } = view.model.x_range;
@@ -236,7 +236,8 @@ async function render({ model, el }) {
   }
   if (Bokeh) model.on("msg:custom", heard);
   const unwatch = watchTheme(themeChanged);
-  if (Bokeh) model.send({ kind: "hello", view });
+  // some front ends lose the binary part of a state that is older than the page
+  if (Bokeh) model.send({ kind: "hello", view, rows: Boolean(model.get("frames")?.byteLength) });
   return () => {
     removed = true;
     sized.disconnect();

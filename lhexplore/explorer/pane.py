@@ -101,6 +101,8 @@ class BokehPane(Framed):
             with self._lock:
                 if self._plot is not None:
                     self.send({"kind": "document", "document": self._text(), "view": content.get("view")})
+                if self.frames and content.get("rows") is False:
+                    self.send_state("frames")
         elif kind == "pick" and self._on_pick is not None and isinstance(content.get("index"), int):
             self._on_pick(content["index"])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from labdriver import Chromium, LabPage, LabServer, opened
+from labdriver import explorer as ex
 from playwright.sync_api import Frame, Page
 
 pytestmark = pytest.mark.browser
@@ -24,7 +25,25 @@ NOT_OURS = (
     "https://unpkg.com/",
     "Failed to load resource",
 )
-MINIMUM = 10  # colours of a picture that is not blank
+LOSSY = """
+from canned import CannedSession
+from lhexplore.explorer import Explorer
+from lhexplore.explorer.pane import BokehPane
+
+whole, losses = BokehPane.get_state, 0
+
+
+def without_rows(pane, key=None, drop_defaults=False):
+    global losses
+    losses += key is None and len(pane.frames) > 0
+    return {**whole(pane, key, drop_defaults), **({"frames": b""} if key is None else {})}
+
+
+BokehPane.get_state = without_rows
+explorer = Explorer(CannedSession(missing=set()))
+explorer.settled()
+explorer
+"""
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +108,15 @@ def test_a_report_within_a_cell_of_lab_works(server: LabServer, chromium: Chromi
         lab.page.wait_for_timeout(500)
         (frame,) = [each for each in lab.page.frames if each.url == "about:srcdoc"]
         the_report_works(frame)
+
+
+def test_rows_that_got_lost_on_the_way_are_asked_for(server: LabServer, chromium: Chromium) -> None:
+    """As where the binary part of a widget's first state does not arrive: the figure still follows the slider."""
+    with opened(LabPage(server, chromium), "lossy", LOSSY, panes=(ex.SPECTRUM,)) as lab:
+        lab.save()
+        lab.reload()
+        lab.scroll_to(ex.EXPLORER)
+        before = lab.wait_until_still(ex.SPECTRUM)
+        assert lab.value("losses") > 0
+        ex.drag(lab, 0.0)
+        lab.wait_for_change(ex.SPECTRUM, before)
