@@ -102,11 +102,10 @@ def heat_map(
         hatch_pattern="right_diagonal_line", hatch_scale=7, hatch_weight=1, hatch_alpha="missing",
     )  # fmt: skip
     themed(unknown.glyph, hatch_color="unknown")
-    lines = int((tall - FRAME) / max(layers, 1) >= LINED and count <= MOST_LINED)  # else they would be all one sees
-    tiles = plot.rect(
-        "x", "y", 1, 1, source=source, fill_color={"field": "colour", "transform": mapper}, line_width=lines
-    )
-    themed(tiles.glyph, line_color="grid")
+    colour: Any = {"field": "colour", "transform": mapper}
+    tiles = plot.rect("x", "y", 1, 1, source=source, fill_color=colour, line_color=colour, line_width=1)
+    if (tall - FRAME) / max(layers, 1) >= LINED and count <= MOST_LINED:  # else lines would be all one sees
+        themed(tiles.glyph, line_color="grid")
     size = min(9.0, max(5.0, 0.6 * NARROW / max(count, 1)))
     places = [(c, r, each) for r, i in enumerate(everything) for c, each in enumerate(found[i])]
     levels = draw_marks(plot, places, name=f"{prefix}heat-marks", role="marker", size=size)
@@ -156,6 +155,7 @@ def cells(
     layers, count = values.shape
     flat = values.ravel()
     off = np.full(flat.size, np.nan) if errors is None else errors.ravel()
+    unit = plain(metric.unit)
     names, steps = [plain(name) for name in layer_names], [plain(label) for label in labels]
     return {
         "x": np.tile(np.arange(count, dtype=float), layers),
@@ -164,7 +164,7 @@ def cells(
         "layer": [name for name in names for _ in range(count)],
         "snapshot": steps * layers,
         "metric": [metric_name(metric)] * flat.size,
-        "words": [cell_words(float(value), float(error), metric) for value, error in zip(flat, off, strict=True)],
+        "words": [cell_words(float(value), float(error), unit) for value, error in zip(flat, off, strict=True)],
     }
 
 
@@ -188,12 +188,12 @@ def metric_name(metric: Metric) -> str:
     return plain(metric.name.replace("lambda_", "λ").replace("_", " "))
 
 
-def cell_words(value: float, error: float, metric: Metric) -> str:
+def cell_words(value: float, error: float, unit: str) -> str:
     """Say a number with its standard error; without one where it is exact or the error is not known."""
     if np.isnan(value):
         return "not computed"
     off = f" ± {short(error, digits=2)}" if np.isfinite(error) and error > 0 else ""
-    return f"{short(value)}{off} {plain(metric.unit)}".strip()
+    return f"{short(value)}{off} {unit}".strip()
 
 
 def _sentence(column: Float[ndarray, " layers"], names: Sequence[str], label: str, metric: Metric) -> str:
