@@ -2,7 +2,7 @@
 
 Runs the quickstart in JupyterLab and photographs the explorer, light and dark, in windows of 1280 and 800 pixels.
 The first picture also goes into the quickstart, where it stands in for the live explorer while no kernel runs.
-``--tour`` runs the other notebook, writes it anew with a picture of its explorer, and takes no other picture.
+``--tour`` runs the other notebooks, writes them anew with a picture of their explorer, and takes no other picture.
 """
 
 import argparse
@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "tests" / "browser"))  # the driver of the browser
 from labdriver import Chromium, LabPage, LabServer, explorer, find_chromium  # noqa: E402  made known just above
 
 QUICKSTART = ROOT / "notebooks" / "00_quickstart.ipynb"
-TOUR = ROOT / "notebooks" / "01_diagnosis.ipynb"
+TOUR = (ROOT / "notebooks" / "01_diagnosis.ipynb", ROOT / "notebooks" / "app.ipynb")
 SHARPNESS = 2  # pixels of the picture per pixel of the page: readable on fine screens
 COLOURS = 255  # of a palette: a third of the bytes, and no difference to be seen
 NAMES = {
@@ -38,12 +38,13 @@ def main() -> None:
     parser.add_argument("--layer", default="conv1")
     parser.add_argument("--snapshot", default="step-000512")
     parser.add_argument("--notebook", action="store_true", help="also renew the picture in the quickstart")
-    parser.add_argument("--tour", action="store_true", help="only renew the tour of the diagnosis")
+    parser.add_argument("--tour", action="store_true", help="only renew the tour of the diagnosis and the app")
     arguments = parser.parse_args()
     if find_chromium() is None:
         sys.exit("No Chromium found on PATH: install one to take pictures.")
     if arguments.tour:
-        renew(TOUR)
+        for notebook in TOUR:
+            renew(notebook)
         return
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with LabServer(QUICKSTART) as server, Chromium(sharpness=SHARPNESS) as chromium:
