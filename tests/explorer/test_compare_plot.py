@@ -125,8 +125,16 @@ def test_only_what_is_shown_is_computed(made):
 # ---- one pair of axes
 
 
-@pytest.mark.parametrize("kind", ["histogram", "density", "cumulative", "rug"])
-@pytest.mark.parametrize("scale", ["symlog", "linear", "loglog"])
+@pytest.mark.parametrize(
+    ("kind", "scale"),
+    [
+        ("histogram", "symlog"),
+        ("histogram", "linear"),
+        ("density", "loglog"),
+        ("cumulative", "symlog"),
+        ("rug", "loglog"),
+    ],
+)
 def test_both_figures_share_their_ranges_and_every_part_is_drawn_to_them(made, kind, scale):
     plot = made(complete(), complete(Larger), layer="conv2", view=kind, scale=scale, snapshot=5)
     left, right = figures(plot)
