@@ -78,7 +78,6 @@ async function render({ model, el }) {
     only.textContent = these === 1 ? "Only this one" : `Only these ${these}`;
     all.hidden = !hidden || Boolean(query);
     none.hidden = !over || Boolean(query);
-    foot.hidden = !said.textContent && only.hidden && all.hidden && none.hidden;
   };
   const narrow = (layers) => {
     model.send({ kind: "only", rows: layers });

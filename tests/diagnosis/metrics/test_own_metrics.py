@@ -219,3 +219,20 @@ def test_needs_of_another_kind_are_refused(needs):
     with pytest.raises(SettingError, match="needs of metric 'odd'"):
         register_metric(name="odd", needs=needs)(lambda s: 1.0)
     assert "odd" not in METRICS
+
+
+def test_whoever_listens_hears_of_metrics_that_come_and_go():
+    heard = []
+    forget = diagnosis.on_registered(lambda: heard.append(sorted(METRICS.keys() & {"mine"})))
+    try:
+        register_metric(lambda s: 1.0, name="mine")
+        register_metric(lambda s: 2.0, name="mine")
+        unregister("mine")
+        assert heard == [["mine"], ["mine"], []]
+        with pytest.raises(SettingError):
+            register_metric(lambda s: 1.0, name="trace")
+    finally:
+        forget()
+    forget()
+    register_metric(lambda s: 1.0, name="mine")
+    assert len(heard) == 3
