@@ -140,8 +140,7 @@ class Comparison(Shown):
                 hub.close()
 
     def _words(self) -> str:
-        first, second = (f"{hub.layer!r} at {hub.offer.labels[hub.snapshot]!r}" for hub in self.hubs)
-        return f"{first} beside {second}"
+        return " beside ".join(hub.where for hub in self.hubs)
 
 
 def _hubs(first: Any, second: Any, choices: dict[str, Any]) -> tuple[Hub, Hub]:

@@ -10,7 +10,7 @@ from .computing import Computing
 from .escape import plain
 from .facts import Facts
 from .numbered import Numbered
-from .places import place
+from .places import place, step_words
 from .protocols import SnapshotLike
 from .weak import weakly
 
@@ -71,7 +71,7 @@ class News:
         if not labels or not labels <= self.late.keys():
             return False
         last = [row for label, row in self.late.items() if label in labels][-1]
-        self.room = f"The axes of the spectrum reach further now, to hold {place(last)}."
+        self.room = f"The axes of the spectrum reach further now, to hold {step_words(last)}."
         return True
 
     @property

@@ -157,6 +157,12 @@ class Hub(Choices):
             self.layer = layer
 
     @property
+    def where(self) -> str:
+        """Layer and snapshot on show, for reprs."""
+        labels = self.offer.labels
+        return f"{self.layer!r} at {labels[self.snapshot]!r}" if labels else "waiting for the first snapshot"
+
+    @property
     def status(self) -> str:
         """What is going on, in words."""
         return status_words(self.computing) if self.offer.labels else waiting_words(self.session)

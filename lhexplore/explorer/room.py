@@ -24,7 +24,11 @@ class Room:
         """
         root: Any = plot.root
         reach = (-root.x_range.start, root.x_range.end, -root.y_range.start, root.y_range.end)
-        wider = what == self._what and any(now > before for now, before in zip(reach, self._reach, strict=True))
+        wider = (
+            bool(self._known)
+            and what == self._what
+            and any(now > before for now, before in zip(reach, self._reach, strict=True))
+        )
         new = known - self._known if wider else frozenset()
         self._what, self._reach, self._known = what, reach, known
         return new

@@ -97,8 +97,7 @@ class Shown(w.VBox, Choices):  # type: ignore[misc]
 
     def _words(self) -> str:
         """What is on show, for the repr."""
-        labels = self.hub.offer.labels
-        return f"{self.layer!r} at {labels[self.snapshot]!r}" if labels else "waiting for the first snapshot"
+        return self.hub.where
 
     def _repr_mimebundle_(self, **keywords: Any) -> Any:
         if not self._ended and in_a_notebook():

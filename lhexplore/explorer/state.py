@@ -74,8 +74,10 @@ def find_snapshot(labels: Sequence[str], wanted: int | str) -> int:
     """The index of a snapshot given by index (negative ones count from the end) or label.
 
     Raises:
-        UnknownSnapshotError: out of range, or no such label.
+        UnknownSnapshotError: out of range, or no such label; or there is none yet.
     """
+    if not labels:
+        raise UnknownSnapshotError("There is no snapshot yet: training has not written the first one.")
     if isinstance(wanted, str):
         if wanted not in labels:
             raise UnknownSnapshotError(f"There is no snapshot {wanted!r}. {suggest(wanted, labels)}")
@@ -186,7 +188,8 @@ class Selection:
     @property
     def request(self) -> Request:
         """The call that gives what is looked at."""
-        return requests(self.key(self.layer), self.labels, self.split)[self.snapshot]
+        here = find_snapshot(self.labels, self.snapshot)
+        return requests(self.key(self.layer), self.labels, self.split)[here]
 
     def key(self, name: str) -> str | None:
         """What the session is asked for."""

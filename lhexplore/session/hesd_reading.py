@@ -92,6 +92,8 @@ def picks_of(session: "Session", layer: str | None = None) -> Picks:
         ComparisonError: if the spectra of two snapshots were found by different methods.
     """
     course = [session.spectrum(layer, row.label) for row in session.snapshots if row.status == "ok"]
+    if not course:
+        session._answers.first_usable()  # says why there is none
     losses, examples = _held_out(session, [spectrum.snapshot for spectrum in course])
     return pick_snapshots(course, losses=losses, held_out_examples=examples, thresholds=session.thresholds)
 

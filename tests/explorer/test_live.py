@@ -221,6 +221,11 @@ def test_it_opens_before_the_first_snapshot(tmp_path: Path, make: Callable[..., 
     assert news(explorer) == explorer.status
     assert explorer.problem == ""
     assert "waiting for the first snapshot" in repr(explorer)
+    with pytest.raises(lh.LhexploreError, match="no snapshot yet"):
+        str(explorer.request)
+    comparison = lh.explore(session, session)
+    assert repr(comparison) == "Comparison(waiting for the first snapshot beside waiting for the first snapshot)"
+    comparison.close()
     save(tmp_path / "run", 1, loss=1.0)
     grown(explorer)
     assert explorer.snapshot == 0
