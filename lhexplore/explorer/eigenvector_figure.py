@@ -116,7 +116,7 @@ def _draw_stems(plot: figure, tile: Tile, top: float, name: str) -> None:
     every = max(1, -(-len(values) // 8))
     label_axis(plot.xaxis[0], f"{name}-x-axis", tile.axes[0], {float(k): str(k) for k in at.astype(int)[::every]})
     label_axis(plot.yaxis[0], f"{name}-y-axis", "", {place: short(place, digits=2) for place in (-top, 0.0, top)})
-    plot.add_tools(HoverTool(renderers=[dots], tooltips=tooltip("@x: @y"), visible=False))
+    plot.add_tools(HoverTool(renderers=[dots], tooltips=tooltip("component @x: @y"), visible=False))
 
 
 def _draw_dots(plot: figure, tile: Tile, mapper: LinearColorMapper, top: float, name: str) -> None:
@@ -130,7 +130,7 @@ def _draw_dots(plot: figure, tile: Tile, mapper: LinearColorMapper, top: float, 
     image = plot.image("image", x=0, y=0, dw=wide, dh=high, source=source, **how)
     for axis, words, side in ((plot.xaxis[0], tile.axes[0], "x"), (plot.yaxis[0], tile.axes[1], "y")):
         label_axis(axis, f"{name}-{side}-axis", words, {})
-    plot.add_tools(HoverTool(renderers=[image], tooltips=tooltip("@image"), visible=False))
+    plot.add_tools(HoverTool(renderers=[image], tooltips=tooltip("component: @image"), visible=False))
     ticks = {float(at): short(float(at), digits=2) for at in (-top, 0.0, top)}
     bar = ColorBar(
         color_mapper=mapper, ticker=FixedTicker(ticks=list(ticks)), width=10, padding=4, background_fill_color=None,

@@ -28,7 +28,8 @@ async function render({ model, el }) {
     for (const row of rows) {
       let key = JSON.stringify(row);
       while (fresh.has(key)) key += " "; // said twice
-      fresh.set(key, items.get(key) ?? make(row));
+      const item = items.get(key) ?? lhxFindings.item(row, () => go(item));
+      fresh.set(key, item);
     }
     for (const [key, item] of items) if (!fresh.has(key)) item.remove();
     let place = list.firstChild;
@@ -42,10 +43,7 @@ async function render({ model, el }) {
     if (now.textContent !== silence.textContent) silence.replaceWith(silence = now);
     silence.hidden = !silent.length;
   });
-  const make = (row) => {
-    const item = lhxFindings.item(row, () => model.send({ kind: "go", index: [...list.children].indexOf(item) }));
-    return item;
-  };
+  const go = (item) => model.send({ kind: "go", index: [...list.children].indexOf(item) });
   model.on("change:texts", update);
   update();
   return () => model.off("change:texts", update);

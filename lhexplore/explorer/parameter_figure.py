@@ -94,7 +94,7 @@ def singular_plot(states: States, labels: Sequence[str]) -> Plot:
     source = empty_source("singular", x=length, y=length, value=length)
     dots = plot.scatter("x", "y", source=source, size=6)
     themed(dots.glyph, line_color="train", fill_color="train")
-    plot.add_tools(HoverTool(renderers=[dots], tooltips=tooltip("@x: @value"), visible=False))
+    plot.add_tools(HoverTool(renderers=[dots], tooltips=tooltip("singular value @x: @value"), visible=False))
     count = len(states)
     words = [_singular(each) for each in values]
     return Plot(
