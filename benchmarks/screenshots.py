@@ -73,9 +73,11 @@ def renew(notebook: Path) -> None:
         lab = LabPage(server, chromium)
         lab.open(notebook.name)
         lab.run_all()
+        lab.kernel("explorer.settled(None)", seconds=300)
         lab.command("application:toggle-left-area")
         explorer.bring_up(lab)
         lab.theme("light")
+        lab.page.wait_for_timeout(4000)  # what stands in for the live view is drawn when nothing moved for a while
         picture = Path(folder) / "explorer.png"
         explorer.photograph(lab, picture, width=1280)
         shutil.copy(lab.save(), notebook)
