@@ -6,8 +6,8 @@ from typing import Any
 from ..diagnosis import Diagnosis, Finding, hesd
 from ..diagnosis.number_texts import short
 from ..explorer.card import beside, known_card
-from ..explorer.escape import plain
 from ..explorer.figures import evolution_plot, hesd_map, loss_plot, snapshot_ticks, spectrum_plot
+from ..explorer.heat_figure import row_label
 from ..explorer.located import run_texts, run_words
 from ..explorer.places import axis_words, snapshot_words, step_words
 from ..explorer.protocols import SnapshotLike
@@ -101,8 +101,7 @@ def _row(block: Block) -> Json:
         else:
             kind = [diagnosis.hesd.word, diagnosis.hesd.symbol, diagnosis.hesd.colour]
             cells.append([short(spectrum.largest), trace_words(spectrum), kind, found])
-    short_name = plain(block.name, longest=24)
-    return {"name": block.name, "short": short_name, "size": block.size, "kind": block.kind, "cells": cells}
+    return {"name": block.name, "short": row_label(block.name), "size": block.size, "kind": block.kind, "cells": cells}
 
 
 def _layer_part(block: Block, shots: Sequence[SnapshotLike]) -> str:

@@ -39,7 +39,7 @@ def metric_parts(reading: Reading) -> list[tuple[Json, str]]:
     for name in (*SHOWN, *(name for name in METRICS if name not in BUILT_IN)):
         metric, found = described(name), numbers(reading.run, name, [block.key for block in reading.blocks])
         if np.isfinite(found.value).any():
-            entry = {"key": name, "name": metric_name(metric), "meaning": metric.meaning}
+            entry = {"key": name, "name": metric_name(metric), "unit": metric.unit, "meaning": metric.meaning}
             made.append((entry, _part(reading, metric, found.value, found.error)))
     return made
 
@@ -57,8 +57,8 @@ def _part(
         values, names, labels, metric=metric, findings=[b.findings for b in reading.blocks], ticks=ticks,
         x_label=time_label,
     )  # fmt: skip
-    words = [value_texts(row, np.full_like(row, np.nan), metric.unit) for row in values]
-    caption = f"{metric_name(metric)} of all layers"
+    words = [value_texts(row, np.full_like(row, np.nan), "") for row in values]
+    caption = f"{metric_name(metric)} of all layers" + (f", in {metric.unit}" if metric.unit else "")
     table = values_table(caption, names, words, [snapshot_words(row) for row in reading.shots])
     return part.text({"map": part.figure(plot, table), **_curves(part, reading, metric, values, errors)})
 
@@ -85,7 +85,7 @@ def _curves(
     layers = []
     for row in zip(values, errors, strict=True):
         places, (x, y) = curve(*row, axis)
-        layers.append({"y": _text(places), "band": [_text(x), _text(y)], "words": value_texts(*row, metric.unit)})
+        layers.append({"y": _text(places), "band": [_text(x), _text(y)], "words": value_texts(*row, "")})
     return {"curves": part.figure(plot, None), "layers": layers}
 
 

@@ -22,7 +22,8 @@ const lhxPart = (() => {
 
   // JSON first, then the numbers of its figures.
   async function open(name) {
-    const packed = document.getElementById(`part-${name}`).textContent.split(" ");
+    const packed = document.getElementById(`part-${name}`)?.textContent.split(" ");
+    if (!packed) return {}; // there is nothing to show
     const [head, ...blocks] = await Promise.all(packed.map((each) => lhxFrames.unzip(bytes(each))));
     const part = JSON.parse(new TextDecoder().decode(head));
     for (const figure of Object.values(part)) if (figure?.document) figure.numbers = numbers(blocks[figure.block]);

@@ -35,6 +35,7 @@
     source: async () => (await metricPart()).map, frame, colours,
     prepare: (doc) => { rows = lhxMap.arrange(doc, state.order, names, state.layer); },
   });
+  const named = () => [data.metrics[state.metric].name, data.metrics[state.metric].unit].filter(Boolean).join(", in ");
   let layers = []; // curves of the metric on show
   const drawn = () => lhxCurves.rows(state.chosen, state.layer, data.most);
   const curves = lhxStage("curves", {
@@ -47,13 +48,13 @@
     prepare: (doc, figure) => {
       if (lhxCurves.fill(doc, figure, layers, names, drawn(), state.layer)) curves.colour();
     },
-    words: () => `${data.metrics[state.metric].name} at ${data.snapshots[state.frame].words}: ${
+    words: () => `${named()} at ${data.snapshots[state.frame].words}: ${
       drawn().map((i) => `${names[i]} ${layers[i].words[state.frame]}`).join("; ")}.`,
     table: (figure) => {
       const key = `${drawn()}`;
       if (figure.tabled?.key !== key) {
         const body = data.snapshots.map(({ words }, k) => [words, ...drawn().map((i) => layers[i].words[k])]);
-        figure.tabled = { key, caption: data.metrics[state.metric].name, head: ["Snapshot", ...drawn().map((i) => names[i])], rows: body };
+        figure.tabled = { key, caption: named(), head: ["Snapshot", ...drawn().map((i) => names[i])], rows: body };
       }
       return figure.tabled;
     },
@@ -180,8 +181,7 @@
     };
     if (event.key !== " " && !(event.key in ways)) return;
     event.preventDefault();
-    const on = event.key === " " && playing === null;
-    play(on);
+    play(event.key === " " && playing === null && count > 1);
     if (event.key !== " ") go(ways[event.key]);
   }
 
@@ -195,13 +195,11 @@
   }
 
   function choose() {
-    const drawnNow = drawn();
     at("chosen-words").textContent = `Up to ${data.most} layers; the one on show is always among them.`;
     for (const box of at("chosen").querySelectorAll("input")) {
       box.checked = state.chosen.includes(Number(box.value));
       box.disabled = !box.checked && state.chosen.length >= data.most;
     }
-    return drawnNow;
   }
 
   // ---- the start
@@ -227,6 +225,7 @@
   }
   Object.assign(state, recall());
   at("slider").max = count - 1;
+  at("play").disabled = count < 2;
   at("slider").addEventListener("input", (event) => { play(false); go({ frame: Number(event.target.value) }); });
   for (const place of [at("slider"), ...stages.map((stage) => stage.place)]) place.addEventListener("keydown", key);
   at("previous").addEventListener("click", () => { play(false); go({ frame: state.frame - 1 }); });

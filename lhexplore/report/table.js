@@ -8,7 +8,7 @@ function lhxElement(tag, text = "", className = "") {
 
 // A figure as a table, a row per snapshot.
 function lhxTable({ caption, head, rows }) {
-  const made = lhxElement("table");
+  const made = lhxElement("table", "", head.length > 9 ? "wide" : "");
   const top = lhxElement("tr");
   top.append(...head.map((text) => Object.assign(lhxElement("th", text), { scope: "col" })));
   const body = document.createElement("tbody");

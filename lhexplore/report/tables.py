@@ -62,11 +62,13 @@ def _quantiles(spectrum: Spectrum) -> list[str]:
 
 def types_table(name: str, types: Sequence[Hesd | None], labels: Sequence[str]) -> Table:
     """Type and both criteria with their intervals."""
-    cells = [
-        None if h is None else [h.word, interval_words(h.ct, h.interval), interval_words(h.kh, h.kh_interval)]
-        for h in types
-    ]
+    cells = [None if h is None else [h.word, interval_words(h.ct, h.interval), _kh(h)] for h in types]
     return table(f"HESD type of {plain(name)}", ["Type", "C_t", "K_H"], labels, cells)
+
+
+def _kh(h: Hesd) -> str:
+    certain = h.kh_interval == (h.kh, h.kh)
+    return short(h.kh) if certain else interval_words(h.kh, h.kh_interval)
 
 
 def losses_table(losses: Sequence[Mapping[str, float]], labels: Sequence[str]) -> Table:

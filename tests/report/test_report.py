@@ -272,6 +272,7 @@ def test_every_figure_is_a_table_too(page):
         assert {len(row) for row in table["rows"]} == {len(table["head"])}
     assert conv1["spectrum"]["table"]["rows"][2][1] == "not computed"
     assert conv1["hesd"]["table"]["rows"][11][1] == "mainly positive"
+    assert metric["map"]["table"]["caption"] == "λmax of all layers, in loss / parameter²"
     assert metric["map"]["table"]["head"][1:4] == ["conv1", "conv2", HOSTILE.replace("$$", "$\u200b$")]
     assert [len(each["words"]) for each in metric["layers"]] == [12] * 5
     assert metric["layers"][0]["y"][2] is None

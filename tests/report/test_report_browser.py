@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from canned import HOSTILE
+from canned import HOSTILE, LAYERS, CannedSession, snapshots
 from opened_report import Opened
+
+from lhexplore.report import metrics, write
 
 pytestmark = pytest.mark.browser
 
@@ -73,6 +75,7 @@ def test_another_layer_has_another_figure(opened):
     assert "conv2 at step 1,024" in opened.text("spectrum-sentence")
     assert "Ends not converged" in opened.text("card")
     opened.page.get_by_role("button", name="head", exact=True).click()  # the table chooses layers too
+    opened.settle()
     assert "PSD by structure" in opened.text("card")
 
 
@@ -175,7 +178,7 @@ def test_another_metric_has_another_map(opened):
     opened.settle()
     assert opened.pixels("map") != before
     assert "trace at" in opened.text("map-sentence")
-    assert "trace at" in opened.text("curves-sentence")
+    assert opened.text("curves-sentence").startswith("trace, in loss / parameter² at")
 
 
 def test_every_figure_has_a_table_that_follows(opened):
@@ -308,4 +311,19 @@ def test_it_fits_every_screen_and_theme(browser, report, tmp_path, scheme, width
     folder = Path(os.environ.get("LHEXPLORE_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     run.page.screenshot(path=folder / f"report-{scheme}-{width}.png", full_page=True)
+    run.close()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_few_snapshots_open(browser, tmp_path, monkeypatch, count):
+    monkeypatch.setattr(metrics, "SHOWN", ("lambda_max",))
+    file = write(CannedSession(layers=LAYERS[:1], snapshots=snapshots(count), run=None), tmp_path / "report.html")
+    run = Opened(browser, file)
+    assert run.page.locator("#spectrum").is_visible() == (count == 1)
+    if count:
+        run.page.locator("#spectrum").press(" ")
+        assert run.text("place") == "1 of 1: step 0, epoch 0"
+        for figure in FIGURES:
+            run.pixels(figure)
+    assert run.trouble == []
     run.close()
