@@ -1,8 +1,9 @@
 """Answers requests: from the cache where it can, else by the lane, with everything found kept."""
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -46,20 +47,32 @@ class Answers:
         self._forecast = Forecast(lane, layers, self.layer)
         self._choices: dict[Request, Choice] = {}
         self._places: dict[Request, tuple[str, ...]] = {}
+        self._turn = threading.Lock()  # between keeping a result and taking in other snapshots
         self._grids: dict[tuple[str, str], dict[Cell, Request]] = {}
         self._relabelled: dict[Request, tuple[Spectrum, Spectrum]] = {}
 
     def grow(self, snapshots: Snapshots, changed: Collection[str]) -> None:
         """Go on with the series as it is now; under the labels ``changed`` lie other weights than before."""
-        self._snapshots = snapshots
-        self.keys.grow(snapshots, changed)
-        self._lane.forget(changed)
+        with self._turn:
+            self._snapshots = snapshots
+            self.keys.grow(snapshots, changed)
+            for known in (self._places, self._relabelled):
+                for request in [one for one in known if one.snapshot in changed]:
+                    known.pop(request, None)
         self._grids = {}
-        for known in (self._places, self._relabelled):
-            for request in [one for one in known if one.snapshot in changed]:
-                known.pop(request, None)
+        self._lane.forget(changed)
         for place in [one for one in self.failures if one[1] in changed]:
             self.failures.pop(place, None)
+
+    def keep(self, snapshot: Snapshot, put: Callable[[], None], *, first: Snapshot | None = None) -> None:
+        """Have ``put`` keep what was computed of ``snapshot``, unless other weights lie under its label by now.
+
+        ``first`` is the oldest snapshot at the time, where the result depends on it.
+        """
+        with self._turn:
+            now = self._snapshots
+            if now[snapshot.label] is snapshot and (first is None or now[0] is first):
+                put()
 
     # ---- before anything runs
 
@@ -100,7 +113,7 @@ class Answers:
 
     def known(self, request: Request) -> Spectrum | None:
         """The answer to a request if it is there; never computes."""
-        if not _readable(self._snapshots[request.snapshot]):
+        if not self.readable(request.snapshot):
             return None
         places = self._places.get(request)
         if places is None:
@@ -114,6 +127,11 @@ class Answers:
             named = replace(found, layer=request.layer, snapshot=request.snapshot, split=request.split)
             before = self._relabelled[request] = (found, named)
         return before[1]
+
+    def readable(self, snapshot: int | str) -> bool:
+        """Whether what is known of a snapshot counts: also after its file was deleted, if its weights were read."""
+        row = self._snapshots[snapshot]
+        return row.status == "ok" or (row.status == GONE and row.known_digest is not None)
 
     def everywhere(self, *, split: str, curvature: str) -> Mapping[Cell, Request]:
         """The request of every layer and of the whole network at every snapshot, with the usual settings."""
@@ -180,7 +198,7 @@ class Answers:
         with closing(self._lane.steps(request, layer, snapshot, seed=self._seed, refused=refused)) as steps:
             for step in steps:
                 if step.spectrum is not None and step.spectrum.complete:
-                    self._remember(request, step.spectrum)
+                    self._remember(request, snapshot, step.spectrum)
                 yield step
 
     def _factored(self, request: Request) -> Generator[Step, None, str]:
@@ -203,7 +221,7 @@ class Answers:
                     return str(error)
                 found = step.spectrum
                 if found is not None:
-                    self._remember(replace(request, layer=found.layer), found)
+                    self._remember(replace(request, layer=found.layer), snapshot, found)
                     answer = step if found.layer == request.layer else answer
                 early = None if found is None or found.layer != request.layer else replace(found, complete=False)
                 yield Step(step.done, step.total, early)  # to be seen at once, while other layers are solved
@@ -218,8 +236,9 @@ class Answers:
         missing = [r for r in beside if r != request and self.choice(r).method == "factor" and self.known(r) is None]
         return [request.layer, *(r.layer for r in missing)]
 
-    def _remember(self, request: Request, spectrum: Spectrum) -> None:
-        self._store.put(self.keys.place(request, self.choice(request), spectrum), spectrum)
+    def _remember(self, request: Request, snapshot: Snapshot, spectrum: Spectrum) -> None:
+        choice = self.choice(request)
+        self.keep(snapshot, lambda: self._store.put(self.keys.place(request, choice, spectrum), spectrum))
         self.failures.pop((request.layer, request.snapshot, request.split), None)
         self._forecast.observe(request, self.choice(request), spectrum)
 
@@ -262,8 +281,3 @@ class Answers:
         yield Progress(done, len(wanted), time.perf_counter() - began, 0.0)
         if first is not None and not computed and len(missing) == len(wanted):
             raise first
-
-
-def _readable(snapshot: Snapshot) -> bool:
-    """Whether what is known of a snapshot counts: also after its file was deleted, if its weights were read before."""
-    return snapshot.status == "ok" or (snapshot.status == GONE and snapshot.known_digest is not None)

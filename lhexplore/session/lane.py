@@ -76,7 +76,7 @@ class Lane:
         self._verdicts: dict[tuple[str, str, str], dict[str, Agreement]] = {}  # split, weights, curvature -> layers
         self._data = data
         self._replicas: dict[str, Replica] = {}
-        self._loaded: dict[str, str] = {}  # split -> label of the weights in its copy
+        self._loaded: dict[str, Snapshot] = {}  # split -> whose weights are in its copy
         self._lock = threading.RLock()
         self._suspect: dict[str, bool] = {}  # split -> whether some second derivative is wrong
         self._checked: dict[str, str] = {}  # split -> the numbers of the self-check
@@ -111,11 +111,11 @@ class Lane:
         with self._lock:
             self.require_open()
             replica = self._replicas[split]
-            if self._loaded.get(split) != snapshot.label:
+            if self._loaded.get(split) is not snapshot:
                 state, _ = snapshot.fitted(replica.model)
                 self._loaded.pop(split, None)
                 replica.load(state)
-                self._loaded[split] = snapshot.label
+                self._loaded[split] = snapshot
             with replica.guard():
                 yield replica
 
@@ -453,7 +453,6 @@ class Lane:
         if not labels:
             return
         with self._lock:
-            self._loaded = {split: label for split, label in self._loaded.items() if label not in labels}
             self._verdicts = {place: known for place, known in self._verdicts.items() if place[1] not in labels}
             if self._first is not None and self._first[0] in labels:
                 self._first = None

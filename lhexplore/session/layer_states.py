@@ -3,6 +3,7 @@
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..curvature import StateStep
@@ -43,16 +44,21 @@ def stream_states(
     with closing(steps):
         for step in steps:
             if step.state is not None:
-                for count in {QUICK, min(share_of, 0), share_of}:  # whoever asks for less may have what is known
-                    session._store.put(answers.keys.state(of[step.state.layer], share_of=count), step.state)
+                put = partial(_put, session, of[step.state.layer], step.state, share_of)
+                answers.keep(here, put, first=rows[0])
             yield step
+
+
+def _put(session: "Session", request: Request, state: LayerState, share_of: int) -> None:
+    for count in {QUICK, min(share_of, 0), share_of}:  # whoever asks for less may have what is known
+        session._store.put(session._answers.keys.state(request, share_of=count), state)
 
 
 def known_states(
     session: "Session", snapshot: int | str = -1, *, split: str = "data", share_of: int = 0
 ) -> Mapping[str | None, LayerState]:
     """The states that are known already, as far as they are; never computes. Empty for another functional."""
-    if not session._plain_loss or session.snapshots[snapshot].status != "ok":
+    if not session._plain_loss or not session._answers.readable(snapshot):
         return {}
     found = {
         request.layer: _known(session, request, share_of) or (None if share_of else _known(session, request, QUICK))

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -523,7 +524,8 @@ class Session:
         row = self._snapshots[snapshot]
         for split in self._data:
             if (split, row.label) not in self._evaluated:
-                self._evaluated[split, row.label] = self._lane.evaluate(split, row)
+                found = self._lane.evaluate(split, row)
+                self._answers.keep(row, partial(self._evaluated.__setitem__, (split, row.label), found))
         return self.losses(snapshot)
 
     def summary(self) -> "pd.DataFrame":

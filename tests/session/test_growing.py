@@ -203,3 +203,27 @@ def test_a_recording_grows_while_it_trains(tmp_path: Path, make: Callable[..., S
     assert [row.step for row in session.snapshots] == [*range(6)]
     assert session.losses("step-000005") == {"loss": 1.5}
     assert session.losses(0) == {"loss": 2.0}
+
+
+def test_what_was_under_way_is_not_kept_for_other_weights(folder: Path, make: Callable[..., Session]) -> None:
+    session = make(folder)
+    steps = session.steps("0", "step-1", method="lanczos", steps=6, probes=2)
+    next(steps)
+    save(folder, 1, factor=0.1)
+    session.refresh()
+    *_, last = steps  # goes on with the weights it began with
+    assert session.cached("0", "step-1", method="lanczos", steps=6, probes=2) is None
+    now = session.spectrum("0", "step-1", method="lanczos", steps=6, probes=2)
+    alone = make({1: torch.load(folder / "step-1.pt")["model"]}, cache=False)
+    assert alone.spectrum("0", 0, method="lanczos", steps=6, probes=2).largest == now.largest != last.spectrum.largest
+    row = session.snapshots["step-1"]
+    save(folder, 1, factor=0.2)
+    session.refresh()
+    kept: list[int] = []
+    session._answers.keep(row, lambda: kept.append(1))
+    session._answers.keep(session.snapshots["step-1"], lambda: kept.append(2))
+    save(folder, 0)
+    first = session.snapshots[0]
+    session.refresh()
+    session._answers.keep(session.snapshots["step-3"], lambda: kept.append(3), first=first)
+    assert kept == [2]
