@@ -179,7 +179,8 @@ def test_an_app_shows_no_code_and_no_bar_to_scroll_sideways(front: Front) -> Non
 
 
 def test_a_saved_and_reopened_notebook_shows_the_twin_and_no_error(server: LabServer, chromium: Chromium) -> None:
-    with opened(NotebookPage(server, chromium), "saved", SETUP, panes=(ex.SPECTRUM,)) as page:
+    source = "from canned import CannedSession\nfrom lhexplore.explorer import views\n\nviews.HeatMap(CannedSession())"
+    with opened(NotebookPage(server, chromium), "saved", source, panes=(ex.HEAT,)) as page:
         page.page.wait_for_selector(".lhx-stand-in", state="attached")
         assert not page.find(".lhx-stand-in").first.is_visible()
         name = page.save().name
