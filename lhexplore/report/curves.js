@@ -35,5 +35,26 @@ const lhxCurves = (() => {
     return true;
   }
 
-  return { rows, fill };
+  // A box to tick for every layer; `changed` gets those that are ticked, `most` of them at most.
+  function chooser(place, layers, first, most, changed) {
+    let chosen = first;
+    const boxes = layers.map((_, i) => Object.assign(document.createElement("input"), { type: "checkbox", value: String(i) }));
+    const show = () => boxes.forEach((box, i) => {
+      box.checked = chosen.includes(i);
+      box.disabled = !box.checked && chosen.length >= most;
+    });
+    boxes.forEach((box, i) => {
+      const label = lhxElement("label");
+      label.append(box, ` ${layers[i].name}`);
+      place.append(label);
+      box.addEventListener("change", () => {
+        chosen = boxes.flatMap((each, k) => (each.checked ? [k] : []));
+        show();
+        changed(chosen);
+      });
+    });
+    show();
+  }
+
+  return { rows, fill, chooser };
 })();

@@ -23,7 +23,16 @@ from .static import Drawn, still
 
 _HERE = Path(__file__).parent
 _BOKEHJS = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
-_OWN = ("parts.js", "table.js", "stage.js", "card.js", "map.js", "curves.js", "report.js")  # each needs those before it
+_OWN = (
+    "parts.js",
+    "table.js",
+    "colours.js",
+    "stage.js",
+    "card.js",
+    "map.js",
+    "curves.js",
+    "report.js",
+)  # each needs those before it
 
 
 def page(data: Json, parts: Mapping[str, str], drawn: Sequence[Drawn], reading: Reading) -> str:

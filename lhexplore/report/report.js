@@ -5,20 +5,10 @@
   const count = data.snapshots.length;
   const names = data.layers.map(({ short }) => short);
   const state = { layer: data.layer, frame: data.frame, metric: 0, order: "network", chosen: data.chosen };
-  const element = lhxElement;
 
-  // ---- colours: as the screen wishes, unless the reader does; paper is light
-
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
-  const root = document.documentElement;
-  let paper = false;
-  const theme = () => root.dataset.theme ?? (dark.matches ? "dark" : "light");
-  const colours = () => data.themes[paper ? "light" : theme()];
-  function recolour() {
-    at("theme").textContent = theme() === "dark" ? "Light page" : "Dark page";
-    for (const stage of stages) stage.colour();
-  }
+  const look = lhxColours(at("theme"), data.themes, () => { for (const stage of stages) stage.colour(); });
+  const colours = look.now;
 
   // ---- the figures
 
@@ -194,14 +184,6 @@
     return found;
   }
 
-  function choose() {
-    at("chosen-words").textContent = `Up to ${data.most} layers; the one on show is always among them.`;
-    for (const box of at("chosen").querySelectorAll("input")) {
-      box.checked = state.chosen.includes(Number(box.value));
-      box.disabled = !box.checked && state.chosen.length >= data.most;
-    }
-  }
-
   // ---- the start
 
   at("findings-words").textContent = data.findings.words;
@@ -212,12 +194,7 @@
   })));
   at("findings").hidden = data.findings.rows.length === 0;
   at("silent").append(lhxFindings.silent(data.findings.silent));
-  at("theme").addEventListener("click", () => {
-    root.dataset.theme = theme() === "dark" ? "light" : "dark";
-    recolour();
-  });
-  dark.addEventListener("change", recolour);
-  recolour();
+  look.recolour();
   if (data.layers.length === 0 || count === 0) {
     for (const part of document.querySelectorAll("[data-needs-spectra]")) part.hidden = true;
     document.body.dataset.ready = "true";
@@ -245,23 +222,12 @@
   at("order").addEventListener("change", (event) => go({ order: event.target.value }));
   at("metrics").hidden = data.metrics.length === 0;
   metric();
-  at("chosen").querySelector("fieldset").append(...data.layers.map(({ name }, i) => {
-    const label = element("label");
-    const box = Object.assign(document.createElement("input"), { type: "checkbox", value: String(i) });
-    box.addEventListener("change", () => {
-      const chosen = box.checked ? [...state.chosen, i] : state.chosen.filter((each) => each !== i);
-      go({ chosen: chosen.sort((a, b) => a - b) });
-      choose();
-    });
-    label.append(box, ` ${name}`);
-    return label;
-  }));
-  choose();
+  at("chosen-words").textContent = `Up to ${data.most} layers; the one on show is always among them.`;
+  lhxCurves.chooser(at("chosen").querySelector("fieldset"), data.layers, state.chosen, data.most, (chosen) => go({ chosen }));
 
   const opened = new Set(); // tables that only paper needs
   window.addEventListener("beforeprint", () => {
-    paper = true;
-    recolour();
+    look.onPaper(true);
     for (const stage of stages) {
       if (!stage.twin.open) opened.add(stage.twin);
       stage.twin.open = true;
@@ -270,8 +236,7 @@
     }
   });
   window.addEventListener("afterprint", () => {
-    paper = false;
-    recolour();
+    look.onPaper(false);
     for (const twin of opened) twin.open = false;
     opened.clear();
   });
