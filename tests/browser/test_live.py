@@ -51,7 +51,6 @@ def lab(server: LabServer, chromium: Chromium, run: Path) -> Iterator[LabPage]:
 @pytest.fixture(scope="module")
 def process(lab: LabPage, run: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The training, started once the explorer is open; it ends with the module at the latest."""
-    lab.wait_until(f"() => __probe.all('{NEWS}')[0]?.textContent.startsWith('Waiting for the first snapshot')")
     with subprocess.Popen([sys.executable, training.__file__, str(run), str(LAST)]) as started:
         yield started
         started.kill()
@@ -74,9 +73,12 @@ def photograph(lab: LabPage, pictures: Path, name: str) -> None:
     lab.resize(1280, 1300)
 
 
-def test_it_waits_for_the_first_snapshot_and_shows_it(
-    lab: LabPage, process: subprocess.Popen[bytes], pictures: Path
-) -> None:
+def test_it_says_what_it_waits_for(lab: LabPage, pictures: Path) -> None:
+    lab.wait_until(f"() => __probe.all('{NEWS}')[0]?.textContent.startsWith('Waiting for the first snapshot')")
+    lab.find(ex.EXPLORER).first.screenshot(path=pictures / "live-waiting.png")
+
+
+def test_the_first_snapshots_are_shown_as_they_come(lab: LabPage, process: subprocess.Popen[bytes]) -> None:
     lab.wait_until(f"() => __probe.all('{HANDLE}')[0]?.getAttribute('aria-valuemax')?.startsWith('3')", seconds=60)
     assert process.poll() is None  # training goes on
     assert lab.value("explorer.hub.labels") == ["step-0", "step-20", "step-40", "step-60"]
