@@ -114,11 +114,17 @@ def _colours(values: Float[ndarray, "layers snapshots"], *, log: bool) -> "tuple
 
 def _hatch(axes: "Axes", cells: Bool[ndarray, "layers snapshots"]) -> None:
     """Stripes in every cell that is not known."""
-    from matplotlib.collections import PolyCollection
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
 
-    corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
-    squares = [corners + cell[::-1] for cell in np.argwhere(cells)]
-    axes.add_collection(PolyCollection(squares, facecolors="none", edgecolors=GREY, linewidths=0, hatch="//////"))
+    if not cells.any():
+        return
+    corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5]])
+    places = np.argwhere(cells)[:, ::-1]
+    squares = (places[:, None] + corners).reshape(-1, 2)
+    codes = np.tile([Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY], len(places))
+    # one shape for all of them: thousands of striped ones would take seconds
+    axes.add_patch(PathPatch(Path(squares, codes), facecolor="none", edgecolor=GREY, linewidth=0, hatch="//////"))
 
 
 def _bar(axes: "Axes", mesh: Any, about: Described, values: Float[ndarray, "layers snapshots"]) -> None:

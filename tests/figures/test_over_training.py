@@ -114,9 +114,10 @@ def test_cells_are_the_metric(session, name):
 
 def test_unknown_cells_are_hatched(session):
     axes = frame(figures.heat_map(session, findings=False))
-    hatched = axes.collections[1]
+    (hatched,) = axes.patches
     assert hatched.get_hatch()
-    middles = {tuple(path.vertices[:4].mean(axis=0)) for path in hatched.get_paths()}
+    squares = hatched.get_path().vertices.reshape(-1, 5, 2)
+    middles = {tuple(square[:4].mean(axis=0)) for square in squares}
     assert middles == {(2, 0), (3, 0), (7, 1), (5, 3)}
 
 
