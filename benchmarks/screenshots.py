@@ -13,12 +13,14 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from PIL import Image
+from PIL import Image, ImageColor
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "browser"))  # the driver of the browser tests
 
 from labdriver import Chromium, LabPage, LabServer, explorer, find_chromium  # noqa: E402  made known just above
+
+from lhexplore.explorer.theme import DARK, LIGHT  # noqa: E402
 
 QUICKSTART = ROOT / "notebooks" / "00_quickstart.ipynb"
 TOUR = (ROOT / "notebooks" / "01_diagnosis.ipynb", ROOT / "notebooks" / "app.ipynb")
@@ -90,9 +92,20 @@ def shrink(path: Path, *, scale: float = 1, to: Path | None = None) -> None:
     picture = Image.open(path).convert("RGB")
     size = (round(picture.width * scale), round(picture.height * scale))
     small = picture.resize(size, Image.Resampling.LANCZOS)
-    # Covering the range of colours keeps the few pixels of a mark as they are; the median cut would grey them.
-    few = small.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few = small.quantize(palette=palette_of(small), dither=Image.Dither.NONE)
     few.save(to or path, optimize=True)
+
+
+def palette_of(picture: Image.Image) -> Image.Image:
+    """Colours of the picture, and all of ours: the median cut alone would grey a mark of a few pixels."""
+    ours = [colour for colours in (LIGHT, DARK) for colour in colours.values() if isinstance(colour, str)]
+    strip = max(20, picture.height // 50)  # enough pixels of each to count
+    wide = picture.width // len(ours)
+    more = Image.new("RGB", (picture.width, picture.height + strip))
+    more.paste(picture)
+    for k, colour in enumerate(ours):
+        more.paste(ImageColor.getrgb(colour), (k * wide, picture.height, (k + 1) * wide, picture.height + strip))
+    return more.quantize(COLOURS, dither=Image.Dither.NONE)
 
 
 def put_into(notebook: Path, picture: Path, *, scale: float = 1 / SHARPNESS) -> None:
