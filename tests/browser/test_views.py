@@ -56,7 +56,7 @@ def test_help_opens_and_closes_by_keyboard(cells: LabPage) -> None:
         cells.page.keyboard.press(key)
         cells.wait_until(state)
         if state is opened:
-            assert "Click a cell to look at that layer" in cells.find(f"{HELP} p").first.inner_text()
+            assert "to look at that layer at that snapshot" in cells.find(f"{HELP} p").first.inner_text()
 
 
 def test_nothing_sticks_out_of_a_view(cells: LabPage) -> None:
