@@ -1,7 +1,7 @@
 // What the rows of the tree of layers look like: built once per set of layers; bars and marks follow the frame.
 
 const RAISED = Object.fromEntries([..."-0123456789"].map((c, i) => [c, "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[i]]));
-const LONG = 16; // letters that fit as they are
+const LONG = 16, TAIL = 8; // characters up to which a name is never cut, and of its end that stay at most
 
 // As the package writes numbers elsewhere, with one digit less beside a power of ten.
 function short(value) {
