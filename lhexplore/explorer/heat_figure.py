@@ -5,7 +5,7 @@ from math import ceil
 from typing import Any, Protocol
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper
+from bokeh.models import CDSView, ColumnDataSource, GroupFilter, HoverTool, LinearColorMapper
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -99,7 +99,8 @@ def heat_map(
     source = ColumnDataSource(columns, name=f"{prefix}heat-cells")
     unknown = plot.rect(
         "x", "y", 1, 1, source=source, fill_alpha=0.0, line_alpha=0.0,
-        hatch_pattern="right_diagonal_line", hatch_scale=7, hatch_weight=1, hatch_alpha="missing",
+        hatch_pattern="right_diagonal_line", hatch_scale=7, hatch_weight=1,
+        view=CDSView(filter=GroupFilter(column_name="missing", group=1.0)),  # an alpha each would be a pattern each
     )  # fmt: skip
     themed(unknown.glyph, hatch_color="unknown")
     colour: Any = {"field": "colour", "transform": mapper}

@@ -67,3 +67,18 @@ def sweep(
     during = [t for t in seen["changes"] if moved["started"] <= t <= moved["ended"]]
     settle = max(seen["changes"], default=moved["ended"]) - moved["ended"]
     return Sweep(moved["sets"], (moved["ended"] - moved["started"]) / 1000, len(during), settle)
+
+
+def messages(lab: Screen) -> list[int]:
+    """The sizes in bytes of all messages between page and server from now on; to be asked for before a page opens."""
+    sizes: list[int] = []
+
+    def heard(payload: str | bytes) -> None:
+        sizes.append(len(payload.encode() if isinstance(payload, str) else payload))
+
+    def connected(socket: Any) -> None:
+        socket.on("framesent", heard)
+        socket.on("framereceived", heard)
+
+    lab.page.on("websocket", connected)
+    return sizes
