@@ -87,8 +87,9 @@ async ([conditions, seconds]) => {
 }
 """
 NUMBERS = "__probe.all('.lhx-current .lhx-numbers').some((e) => /\\d/.test(e.textContent))"
+DRAWN = f"{explorer.SPECTRUM} .lhx-figure-root"
 PICTURES = {
-    "spectrum": f"__probe.all('{explorer.SPECTRUM} .lhx-figure-root').length && __probe.colours('{explorer.SPECTRUM}') > 3",
+    "spectrum": f"__probe.all('{DRAWN}').length && __probe.colours('{explorer.SPECTRUM}') > 3",
     "card": NUMBERS,
 }
 ALL = f"__probe.all('{explorer.STATUS}').some((e) => /all known/.test(e.textContent))"
