@@ -251,7 +251,7 @@ class Hub(Choices):
     def _on_growth(self, _new: tuple[str, ...]) -> None:
         with self.drawing:
             if not self.ended and not self.session.closed:
-                grow(self)
+                self._try(grow, self)
         self.computing.judging.outdated()
         self.changed("choice", "layer", "map", "metric", "loss", "state", "news", "findings")
         self.wish()
