@@ -1,10 +1,10 @@
 """How soon the spectrum follows the slider, in a real JupyterLab: ``python benchmarks/scrub.py``.
 
 Starts JupyterLab and headless Chromium on this machine, runs the quickstart and drags its slider: with one layer on
-show, and with three further layers over it in 200
-bins, the map beside it (``overlaid``). A time runs from the key press in the
-page to the first changed pixel of the spectrum; a repaint is a changed picture on an animation frame while the slider
-is set 60 times a second. Messages are the frames of the page's WebSockets, buffers included, while this goes on.
+show, and with three further layers over it in 200 bins (``overlaid``), the map beside it both times. A time runs from
+the key press in the page to the first changed pixel of the spectrum; a repaint is a changed picture on an animation
+frame while the slider is set 60 times a second. Messages are the frames of the page's WebSockets, buffers included,
+while this goes on.
 """
 
 import argparse
