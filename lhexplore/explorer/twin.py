@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .escape import markup
-from .twin_table import Table, markdown
+from .twin_table import Table, markdown, text_html
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ class Twin:
 
     Attributes:
         title: what is shown.
-        sentence: what it shows, in words.
+        sentence: what it shows, in words; a line of code where ``code`` says so.
         table: the numbers; None where the sentence says all.
         picture: None where there is none, and ``missing`` says why if there could be one.
         parts: the twins of the views of a page, in reading order.
@@ -43,23 +43,27 @@ class Twin:
     picture: Still | None = None
     missing: str = ""
     parts: tuple["Twin", ...] = ()
+    code: bool = False
 
     def words_html(self) -> str:
         """Title, sentence and table, of the parts too; everything that came from outside is escaped."""
         return self._html("")
 
-    def _html(self, image: str) -> str:
-        note = f"<p><em>{markup(self.missing)}</em></p>" if self.missing else ""
-        table = self.table.html() if self.table is not None and not self.parts else ""
-        inner = "".join(part._html("") for part in self.parts)
-        return f"<p><strong>{markup(self.title)}</strong></p>{image}<p>{markup(self.sentence)}</p>{note}{table}{inner}"
+    def _html(self, image: str, *, part: bool = False) -> str:
+        said = text_html(self.sentence)
+        lines = [f"<strong>{text_html(self.title)}</strong>", image, f"<code>{said}</code>" if self.code else said]
+        lines.append(f"<em>{text_html(self.missing)}</em>" if self.missing else "")
+        words = "".join(f"<p>{line}</p>" for line in lines if line)
+        if self.parts:
+            return words + "".join(each._html("", part=True) for each in self.parts)
+        return words + ("" if self.table is None else self.table.html(folded=part))
 
     def _repr_html_(self) -> str:
         if self.picture is None:
             return self.words_html()
         data = b64encode(self.picture.png).decode()
         words, width = markup(self.picture.words), self.picture.width
-        return self._html(f'<p><img src="data:image/png;base64,{data}" alt="{words}" width="{width}"></p>')
+        return self._html(f'<img src="data:image/png;base64,{data}" alt="{words}" width="{width}">')
 
     def _repr_markdown_(self) -> str:
         lines = [f"**{markdown(self.title)}**", markdown(self.sentence), markdown(self.missing)]

@@ -91,7 +91,9 @@ class StandIn:
         self._places = dict([*self._places.items(), *new.items()][-PLACES:])
         self._publish(twin, new, fresh=live)
         if live:
-            self._loop = _running_loop()
+            loop = _running_loop()
+            self._waiting = self._waiting and loop is self._loop
+            self._loop = loop
             self.paint()
         else:
             self._final = self._settled()

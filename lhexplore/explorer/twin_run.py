@@ -1,6 +1,6 @@
 """A hub as figures for papers read a run: what is known, from memory; nothing is computed or read from disk."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
 from ..layer_state import LayerState
@@ -13,15 +13,16 @@ from .state import Cell, Selection
 class KnownRun:
     """Has the public face of a session that figures read, for the layers on show.
 
-    Snapshots go by their labels; where several have the same one, a number is added.
+    Snapshots (all, or those with these indices) go by their labels; where several have the same one, a number is added.
+    "data" are those that are looked at first, be they of training or held out.
     """
 
-    def __init__(self, hub: Hub, looking: Selection) -> None:
-        self._hub, self._looking = hub, looking
+    def __init__(self, hub: Hub, looking: Selection, snapshots: Sequence[int] | None = None) -> None:
+        self._hub, self._looking, self._losses = hub, looking, hub.facts.losses()
         shots = hub.facts.shots
         labels = [s.label if looking.labels.count(s.label) == 1 else f"{s.label} ({k})" for k, s in enumerate(shots)]
-        self._index = {label: k for k, label in enumerate(labels)}
-        self.snapshots = [SimpleNamespace(label=x, step=s.step) for x, s in zip(labels, shots, strict=True)]
+        self._index = {labels[k]: k for k in (range(len(labels)) if snapshots is None else snapshots)}
+        self.snapshots = [SimpleNamespace(label=label, step=shots[k].step) for label, k in self._index.items()]
         rows = [entry for entry in looking.shown if entry.usable and entry.key is not None]
         self.layers = [SimpleNamespace(name=entry.name, status="ok", reason="") for entry in rows]
         self.has_held_out = hub.offer.has_held_out
@@ -32,12 +33,12 @@ class KnownRun:
         names = self._looking.names
         if layer not in names:
             return None
-        return self._hub.computing.known.best(Cell(names[layer], self._index[label], split))
+        main = self._looking.main if split == "data" else split
+        return self._hub.computing.known.best(Cell(names[layer], self._index[label], main))
 
     def losses(self, label: str) -> Mapping[str, float]:
         """Losses and accuracies that were recorded or computed."""
-        found: Mapping[str, float] = self._hub.session.losses(self._index[label])
-        return found
+        return self._losses[self._index[label]]
 
     def cached_states(self, label: str) -> Mapping[str | None, LayerState]:
         """Gradients and parameters as far as they are known."""

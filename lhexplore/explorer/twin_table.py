@@ -3,11 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from ..figures.shapes import quantile
+from ..spectrum import Spectrum
 from .escape import markup, plain
 
 MOST_ROWS, MOST_COLUMNS = 40, 14
+ROOM = ' style="margin-bottom:1em"'  # before what comes next
 LONGEST = 200  # characters of one cell
 OPEN = 8  # rows up to which a table stands open
+SHARES = {
+    "smallest": 0.0,
+    "5 % are below": 0.05,
+    "25 %": 0.25,
+    "median": 0.5,
+    "75 %": 0.75,
+    "95 %": 0.95,
+    "largest": 1.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +52,18 @@ class Table:
             tuple(tuple(_cell(rows[r][k]) for k in across) for r in lines),
         )
 
-    def html(self) -> str:
-        """A table element with a caption and scoped headings; long ones are folded."""
-        head = "".join(f'<th scope="col">{markup(words)}</th>' for words in self.columns)
+    def html(self, *, folded: bool = False) -> str:
+        """A table element with a caption and scoped headings, in a box that folds; long ones are folded at first."""
+        head = "".join(f'<th scope="col">{text_html(words)}</th>' for words in self.columns)
         body = "".join(
-            f'<tr><th scope="row">{markup(row[0])}</th>' + "".join(f"<td>{markup(c)}</td>" for c in row[1:]) + "</tr>"
+            f'<tr><th scope="row">{text_html(row[0])}</th>{"".join(f"<td>{text_html(c)}</td>" for c in row[1:])}</tr>'
             for row in self.rows
         )
-        table = f"<table><caption>{markup(self.caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-        opened = " open" if len(self.rows) <= OPEN else ""
-        return f"<details{opened}><summary>Numbers as a table</summary>{table}</table></details>"
+        caption = f"<caption>{text_html(self.caption)}</caption>"
+        table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        opened = "" if folded or len(self.rows) > OPEN else " open"
+        scrolled = f'<div style="overflow-x:auto">{table}</div>'
+        return f"<details{opened}{ROOM}><summary>Numbers as a table</summary>{scrolled}</details>"
 
     def markdown(self) -> str:
         """A pipe table under its caption."""
@@ -55,11 +71,21 @@ class Table:
         return "\n".join([markdown(self.caption), "", *(f"| {' | '.join(map(_pipe, row))} |" for row in lines)])
 
 
+def quantiles(spectrum: Spectrum) -> list[float]:
+    """The eigenvalues that belong to ``SHARES``."""
+    return [float(value) for value in quantile(spectrum, np.array(list(SHARES.values())))]
+
+
 def thinned(count: int, most: int) -> tuple[int, ...]:
     """Evenly spread indices, at most so many, first and last included."""
     if count <= most:
         return tuple(range(count))
     return tuple(dict.fromkeys(round(i * (count - 1) / (most - 1)) for i in range(most)))
+
+
+def text_html(text: str) -> str:
+    """Escape ``text`` for HTML that a notebook shows: what could begin a formula stands alone, so that none is read."""
+    return "".join(f"<span>{c}</span>" if c in "$\\" else c for c in markup(text))
 
 
 def markdown(text: str) -> str:

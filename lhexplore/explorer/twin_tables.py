@@ -13,23 +13,13 @@ from ..diagnosis.number_texts import short
 from ..figures.names import metric_name
 from ..figures.numbers import numbers
 from ..figures.run import run_of
-from ..figures.shapes import quantile
-from ..spectrum import Spectrum
 from .escape import plain
 from .located import run_texts
 from .state import Cell, Selection
+from .twin_compare import compare_table
 from .twin_run import KnownRun
-from .twin_table import Table
+from .twin_table import SHARES, Table, quantiles
 
-SHARES = {
-    "smallest": 0.0,
-    "5 % are below": 0.05,
-    "25 %": 0.25,
-    "median": 0.5,
-    "75 %": 0.75,
-    "95 %": 0.95,
-    "largest": 1.0,
-}
 UNKNOWN = "–"
 
 
@@ -63,7 +53,7 @@ def _layers(view: Any, looking: Selection) -> Table:
 def _spectrum(view: Any, looking: Selection) -> Table | None:
     known = view.hub.computing.known
     drawn = [(_called(cell, looking), known.best(cell)) for cell in looking.cells] if looking.labels else []
-    found = [(name, s, _quantiles(s)) for name, s in drawn if s is not None]
+    found = [(name, s, quantiles(s)) for name, s in drawn if s is not None]
     if not found:
         return None
     lines = [[what, *(short(at[i]) for _, _, at in found)] for i, what in enumerate(SHARES)]
@@ -76,7 +66,7 @@ def _evolution(view: Any, looking: Selection) -> Table:
     known = view.hub.computing.known
     found = [known.best(cell) for cell in view.hub.facts.row(looking)]
     lines = [
-        [step, *([UNKNOWN] * len(SHARES) if s is None else map(short, _quantiles(s)))]
+        [step, *([UNKNOWN] * len(SHARES) if s is None else map(short, quantiles(s)))]
         for step, s in zip(_steps(view), found, strict=True)
     ]
     return Table.of(f"Where the eigenvalues of {plain(looking.layer)} lie over training.", ["snapshot", *SHARES], lines)
@@ -148,6 +138,7 @@ def _vectors(view: Any, looking: Selection) -> Table | None:
 
 TABLES: Mapping[str, Callable[[Any, Selection], Table | None]] = MappingProxyType(
     {
+        "ComparePlot": compare_table,
         "Eigenvectors": _vectors,
         "Evolution": _evolution,
         "Findings": _findings,
@@ -161,10 +152,6 @@ TABLES: Mapping[str, Callable[[Any, Selection], Table | None]] = MappingProxyTyp
         "SpectrumPlot": _spectrum,
     }
 )
-
-
-def _quantiles(spectrum: Spectrum) -> list[float]:
-    return [float(x) for x in quantile(spectrum, np.array(list(SHARES.values())))]
 
 
 def _called(cell: Cell, looking: Selection) -> str:

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from .. import figures
-from ..errors import SettingError
 from .escape import plain
-from .progress_texts import problem_words, status_words
+from .progress_texts import problem_words
 from .state import Selection, requests
 from .twin import Twin
+from .twin_compare import compare_picture
 from .twin_picture import drawn, stacked
 from .twin_run import KnownRun
 from .twin_tables import TABLES
@@ -19,6 +20,7 @@ from .view_texts import VIEW_TEXTS
 WIDTH = "page"
 EMPTY = "Nothing is drawn yet."
 LIVELY = ("Progress",)  # says nothing on a page that nobody computes
+CODE = ("Provenance",)
 LONG = 2000  # characters of what a figure says
 
 
@@ -30,7 +32,7 @@ def twin_of_view(view: Any, *, picture: bool) -> Twin:
     draw = PICTURES.get(name) if picture and looking.labels else None
     still, missing = (None, "") if draw is None else drawn(lambda: draw(view, looking, KnownRun(view.hub, looking)))
     told = SENTENCES[name](view, looking) if name in SENTENCES else _told(view, looking)
-    return Twin(title, plain(told, longest=LONG) or EMPTY, table, still, missing)
+    return Twin(title, plain(told, longest=LONG) or EMPTY, table, still, missing, code=name in CODE)
 
 
 def twin_of_page(page: Any, *, picture: bool) -> Twin:
@@ -42,7 +44,7 @@ def twin_of_page(page: Any, *, picture: bool) -> Twin:
     page_of = "One run" if len(runs) == 1 else f"{len(runs)} runs side by side"
     table = next((part.table for part in parts if part.table is not None), None)
     still = stacked([part.picture for part in parts if part.picture is not None])
-    alone = tuple(Twin(part.title, part.sentence, part.table) for part in parts)  # the page has the pictures
+    alone = tuple(replace(part, picture=None, missing="") for part in parts)  # the page has the pictures
     return Twin(f"{page_of}: spectra over training", " ".join(runs), table, still, missing, alone)
 
 
@@ -92,7 +94,9 @@ def _findings(view: Any, _looking: Selection) -> str:
 
 def _progress(view: Any, looking: Selection) -> str:
     computing = view.hub.computing
-    return f"{status_words(computing)} {problem_words(computing, looking)}"
+    done, failed, total = computing.count()
+    lost = f"; {failed} could not be computed" if failed else ""
+    return f"{done} of {total} spectra were known{lost}. {problem_words(computing, looking)}"
 
 
 def _code(_view: Any, looking: Selection) -> str:
@@ -109,20 +113,13 @@ SENTENCES: Mapping[str, Callable[[Any, Selection], str]] = MappingProxyType(
 
 
 def _spectrum(view: Any, looking: Selection, run: KnownRun) -> figures.Picture:
-    how: Any = {"kind": looking.view, "scale": looking.scale, "width": WIDTH}
-    known = view.hub.computing.known
-    ggn = [known.best(cell) for cell in looking.cells if cell.curvature]
-    over = [found for found in ggn if found is not None]
-    if looking.main == "data":
-        layers = [looking.key(name) for name in looking.over]
-        return figures.spectrum(
-            run, looking.key(looking.layer), run.label, held_out=looking.split == "both", overlay=[*layers, *over],
-            findings=view.hub.facts.located.run is not None, **how,
-        )  # fmt: skip
-    found = [s for cell in looking.cells if not cell.curvature and (s := known.best(cell)) is not None]
-    if not found:
-        raise SettingError(f"{plain(looking.layer)} is not computed on held-out data yet.")
-    return figures.spectrum([*found, *over], **how)
+    known, kind, scale = view.hub.computing.known, looking.view, looking.scale
+    ggn = [found for cell in looking.cells if cell.curvature and (found := known.best(cell)) is not None]
+    how: Any = {"kind": kind, "scale": scale, "held_out": looking.split == "both", "width": WIDTH}
+    over = [*(looking.key(name) for name in looking.over), *ggn]
+    return figures.spectrum(
+        run, looking.key(looking.layer), run.label, overlay=over, findings=run.findings() is not None, **how
+    )
 
 
 def _evolution(view: Any, looking: Selection, run: KnownRun) -> figures.Picture:
@@ -138,6 +135,7 @@ def _parameters(_view: Any, looking: Selection, run: KnownRun) -> figures.Pictur
 
 PICTURES: Mapping[str, Callable[[Any, Selection, KnownRun], figures.Picture]] = MappingProxyType(
     {
+        "ComparePlot": compare_picture,
         "Evolution": _evolution,
         "HeatMap": lambda _view, looking, run: figures.heat_map(run, looking.metric, split=looking.main, width=WIDTH),
         "HesdMap": lambda view, looking, run: figures.hesd_map(run, view.entry(looking).key, width=WIDTH),
