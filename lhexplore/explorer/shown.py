@@ -38,9 +38,6 @@ class Shown(w.VBox, Choices):  # type: ignore[misc]
         for name in NAMES:
             self._undo.append(t.link((hub, name), (self, name)).unlink)
         self.add_class("lhx-kit")
-        if not hub.offer.labels:  # nothing but words, until there is something to see
-            self.add_class("lhx-waiting")
-            self.watch(self._on_first, "labels")
 
     def own(self, widget: W, *classes: str) -> W:
         """Give a widget these classes, and close it with this box."""
@@ -58,9 +55,6 @@ class Shown(w.VBox, Choices):  # type: ignore[misc]
         weak = weakly(heard)
         self.hub.observe(weak, list(names))
         self._undo.append(lambda: self.hub.unobserve(weak, list(names)))
-
-    def _on_first(self, _change: Any) -> None:
-        self.remove_class("lhx-waiting")
 
     def settled(self, timeout: float | None = 60) -> None:
         """Block until nothing is pending: everything wanted is computed (or stopped, or refused) and drawn.
