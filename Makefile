@@ -19,7 +19,8 @@ demo: .venv/.installed-demo
 
 test: .venv/.installed-test
 	.venv/bin/pytest tests -m "not alone and not browser" -n auto --dist loadfile
-	.venv/bin/pytest tests -m "alone or browser"
+	.venv/bin/pytest tests -m "browser and not alone" -n auto --dist loadfile
+	.venv/bin/pytest tests -m alone
 	.venv/bin/pytest --nbval --nbval-current-env notebooks
 
 lint: .venv/.installed-dev

@@ -53,6 +53,7 @@ def test_dragging_the_slider_moves_the_spectrum_and_the_kernel_follows(lab: LabP
     assert len(code) == 4
 
 
+@pytest.mark.alone
 def test_a_dragged_slider_and_a_quiet_one_show_the_same(lab: LabPage) -> None:
     """The last frame of a fast drag is the frame of the last value, soon, and no message is left over."""
     lab.kernel("explorer.snapshot = 7; explorer.settled()")
@@ -67,6 +68,7 @@ def test_a_dragged_slider_and_a_quiet_one_show_the_same(lab: LabPage) -> None:
     assert lab.value("explorer.snapshot") == ex.position(lab) == 7
 
 
+@pytest.mark.alone
 def test_a_key_press_repaints_soon(lab: LabPage) -> None:
     keys = meter.latency(lab, ex.HANDLE, ex.SPECTRUM, steps=12)
     print(f"key press to changed pixel: median {keys.median:.0f} ms, 95 % {keys.p95:.0f} ms")

@@ -237,6 +237,7 @@ def test_a_metric_of_ones_own_is_in_the_lists_as_soon_as_it_is_registered(lab: L
     lab.wait_until("() => picks(0).active().getAttribute('aria-label').includes('my own')")
 
 
+@pytest.mark.alone
 def test_five_hundred_layers_open_and_scrub_quickly(lab: LabPage) -> None:
     lab.page.evaluate("() => picks(1).box.scrollIntoView({block: 'center'})")
     built = []

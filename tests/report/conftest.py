@@ -17,7 +17,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(CannedSession(), tmp_path_factory.mktemp("report") / "report.html")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium; skipped where there is none, unless LHEXPLORE_REQUIRE_BROWSER=1 insists."""
     if find_chromium() is None:

@@ -29,6 +29,7 @@ def test_the_file_is_small(file):
     assert file.stat().st_size < 0.9 * LARGEST
 
 
+@pytest.mark.alone
 def test_it_opens_soon(opened, browser, file):
     times = [opened.opening]
     while min(times) >= 0.8 * OPENING and len(times) < 4:  # the machine has other things to do
@@ -38,6 +39,7 @@ def test_it_opens_soon(opened, browser, file):
     assert min(times) < 0.8 * OPENING, times
 
 
+@pytest.mark.alone
 def test_the_spectrum_follows_the_slider(opened):
     tries = [middle_and_tail(opened.latencies(range(48, 36, -1)))[0] for _ in range(3)]
     assert min(tries) < REPAINT, tries  # of three: the machine has other things to do
