@@ -32,7 +32,7 @@ QUIET = 1.5  # seconds without a change before the twin is drawn
 PATIENCE = 15.0  # seconds between two drawings while something is being computed
 PLACES = 4  # outputs of one view that are kept up to date; older ones were probably replaced
 _CHILD = ".jp-OutputArea-child"
-_HERE, _LIVE = f"{_CHILD} .lhx-pictured", ".lhx-kit:not(.lhx-dead)"
+_HERE, _LIVE = f"{_CHILD} .lhx-pictured", ".lhx-kit:not(.lhx-dead, .lhx-dead *)"
 STYLE = (
     # hidden while the live view stands behind: the words, and the picture before them
     f"{_CHILD}:has(.lhx-stand-in):has(+ {_CHILD} {_LIVE}),"
