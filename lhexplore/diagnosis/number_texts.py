@@ -27,6 +27,11 @@ def short(value: float, *, digits: int = 3) -> str:
     return f"{sign}{factor}{_ten_to(int(exponent))}"
 
 
+def counted(count: int, what: str) -> str:
+    """Write how many of something there are: 1 snapshot, 1,240 snapshots."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def power_of_ten(exponent: int, *, negative: bool = False) -> str:
     """Write ±10^exponent: 0.1, 1, 100, and 10⁻⁵ where zeros would have to be counted."""
     sign = "−" if negative else ""

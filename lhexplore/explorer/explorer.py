@@ -20,6 +20,7 @@ from typing import Any
 import ipywidgets as w
 
 from ..diagnosis import Diagnosis
+from ..diagnosis.number_texts import counted
 from ..spectrum import Spectrum
 from .axes import SCALES
 from .choices import METRIC, only_known
@@ -183,6 +184,6 @@ class Explorer(Shown):
     def _words(self) -> str:
         split = f", split={self.split!r}" if self.split != SPLITS[0] else ""
         return (
-            f"{len(self.hub.look().rows)} layers × {len(self.hub.offer.labels)} snapshots; {super()._words()}, "
-            f"view={self.view!r}, scale={self.scale!r}, metric={self.metric!r}{split}"
+            f"{counted(len(self.hub.look().rows), 'layer')} × {counted(len(self.hub.offer.labels), 'snapshot')}; "
+            f"{super()._words()}, view={self.view!r}, scale={self.scale!r}, metric={self.metric!r}{split}"
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ..diagnosis.number_texts import counted
 from ..errors import LhexploreError
 from .audience import Viewer
 from .escape import plain
@@ -80,9 +81,12 @@ class Pair:
         lacking = [text for text in self._without.values() if text]
         known = {k for k in there if k is not None}
         shared, more = sum(k is not None for k in there), len(self.hubs[1].facts.shots) - len(known)
-        if shared < len(there) or more:
+        if not there and more:
+            lacking.append(f"A has no snapshot yet; B has {more}.")
+        elif shared < len(there) or more:
             only = f" B has {more} more; to see those, give B first." if more else ""
-            lacking.append(f"{shared} of the {len(there)} snapshots of A have a counterpart in B.{only}")
+            have = "has" if shared == 1 else "have"
+            lacking.append(f"{shared} of the {counted(len(there), 'snapshot')} of A {have} a counterpart in B.{only}")
         return " ".join(lacking)
 
     def close(self) -> None:

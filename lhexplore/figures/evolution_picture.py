@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..diagnosis.number_texts import short
+from ..diagnosis.number_texts import counted, short
 from .names import block, shown
 from .picture import Picture
 from .run import SPLITS, Run, run_of
@@ -88,7 +88,7 @@ def draw(
         f"Eigenvalues of {name}, {run.place(known[0])} to {run.place(known[-1])}: from "
         f"[{short(first.smallest)}, {short(first.largest)}] to [{short(last.smallest)}, {short(last.largest)}].",
         drawn,
-        f"{missing} of {len(run.labels)} snapshots are not computed: {run.wanted(layer, split=split)}."
+        f"{missing} of {counted(len(run.labels), 'snapshot')} not computed: {run.wanted(layer, split=split)}."
         if missing
         else "",
     ]

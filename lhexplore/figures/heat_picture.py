@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from ..diagnosis.number_texts import power_of_ten, short
+from ..diagnosis.number_texts import counted, power_of_ten, short
 from .names import block, blocks, metric_name, shown
 from .numbers import Described, described, numbers
 from .picture import Picture
@@ -184,10 +184,11 @@ def _caption(
         filter(
             None,
             [
-                f"{metric_name(about.name)} of {len(rows)} blocks at {len(run.labels)} snapshots, from {ends}.",
+                f"{metric_name(about.name)} of {counted(len(rows), 'block')} at "
+                f"{counted(len(run.labels), 'snapshot')}, from {ends}.",
                 about.meaning,
-                f"Hatched: {unknown} cells that are not known; {TODO}." if unknown else "",
-                f"Blank: {infinite} infinite values." if infinite else "",
+                f"Hatched: {counted(unknown, 'cell')} not known; {TODO}." if unknown else "",
+                f"Blank: {counted(infinite, 'infinite value')}." if infinite else "",
                 _marked_words(marked),
                 why,
             ],
@@ -198,4 +199,4 @@ def _caption(
 def _marked_words(marked: list[tuple[Layer, int, str]]) -> str:
     counts = {level: sum(one == level for *_, one in marked) for level in ("warning", "note")}
     words = {"warning": "Triangles: warnings", "note": "Circles: notes"}
-    return " ".join(f"{words[level]} ({count} cells)." for level, count in counts.items() if count)
+    return " ".join(f"{words[level]} ({counted(count, 'cell')})." for level, count in counts.items() if count)

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from ..diagnosis import Hesd, hesd
 from ..diagnosis.hesd.hesd import LIMIT
-from ..diagnosis.number_texts import short
+from ..diagnosis.number_texts import counted, short
 from .names import block
 from .picture import Picture
 from .run import Run, run_of
@@ -136,11 +136,11 @@ def _caption(run: Run, layer: str | None, placed: list[tuple[int, Hesd]], left: 
     missing = sum(s is None for s in run.spectra(layer))
     parts = [
         f"{block(layer, longest=60)} from {run.place(first)} (C_t {short(a.ct)}, K_H {short(a.kh)}) to "
-        f"{run.place(last)} (C_t {short(b.ct)}, K_H {short(b.kh)}); {len(placed)} snapshots.",
+        f"{run.place(last)} (C_t {short(b.ct)}, K_H {short(b.kh)}); {counted(len(placed), 'snapshot')}.",
         f"K_H is that of {' and of '.join(bases)}{', which do not compare' if len(bases) > 1 else ''}.",
         "Below the gate (mainly negative, or not yet trained) K_H must not be read as quality.",
-        f"Hollow: {undecided} snapshots whose type is undecided." if undecided else "",
-        f"{left} snapshots with infinite or undefined criteria are left out." if left else "",
-        f"{missing} snapshots are not computed yet: {run.wanted(layer)}." if missing else "",
+        f"Hollow: {counted(undecided, 'snapshot')} whose type is undecided." if undecided else "",
+        f"Left out: {counted(left, 'snapshot')} with infinite or undefined criteria." if left else "",
+        f"Not computed yet: {counted(missing, 'snapshot')}; {run.wanted(layer)}." if missing else "",
     ]
     return " ".join(filter(None, parts))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..diagnosis.number_texts import short
+from ..diagnosis.number_texts import counted, short
 from ..errors import SettingError
 from .names import block, blocks, metric_name
 from .numbers import described, numbers
@@ -108,7 +108,7 @@ def _caption(run: Run, name: str, drawn: Sequence[tuple[str, Any]], errors: Any,
                 f"{metric_name(name).capitalize() if name[0] != 'l' else metric_name(name)} over training: "
                 f"{'; '.join(parts)}. {described(name).meaning}",
                 "Bands cover 95 %." if (errors > 0).any() else "",
-                f"{left} more layers with smaller values are not drawn." if left else "",
+                f"Not drawn: {counted(left, 'layer')} with smaller values." if left else "",
                 _gaps(run, drawn),
             ],
         )

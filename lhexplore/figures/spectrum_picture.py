@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..diagnosis import Finding
-from ..diagnosis.number_texts import short
+from ..diagnosis.number_texts import counted, short
 from ..errors import SettingError
 from ..spectrum import Spectrum
 from . import shapes
@@ -185,7 +185,7 @@ def _rug(axes: "Axes", spectra: Sequence[Spectrum], scale: ValueScale) -> None:
 
 def _caption(spectra: Sequence[Spectrum], kind: Kind, scale: ValueScale) -> str:
     main = spectra[0]
-    how = "exact" if main.exact else f"estimated from {main.probes} probes of {main.steps} steps"
+    how = "exact" if main.exact else f"estimated from {counted(main.probes, 'probe')} of {counted(main.steps, 'step')}"
     unsure = "" if all(s.exact for s in spectra) or kind == "rug" else " Whiskers and ribbons cover 95 %."
     grey = f" Grey: |λ| up to {short(scale.threshold, digits=2)}, without a sign or too small for the axis."
     error = short(max(shapes.end_errors(main)), digits=1)
@@ -193,6 +193,6 @@ def _caption(spectra: Sequence[Spectrum], kind: Kind, scale: ValueScale) -> str:
     what = "Cumulative share" if kind == "cumulative" else kind.capitalize()
     over = f" Over it: {'; '.join(names_of(spectra)[1:])}." if len(spectra) > 1 else ""
     return (
-        f"{what} of the {main.size:,} eigenvalues of {block(main.layer, longest=60)} at "
+        f"{what} of the {counted(main.size, 'eigenvalue')} of {block(main.layer, longest=60)} at "
         f"{shown(main.snapshot)}, {ends}, {how}.{over}{unsure}{grey if scale.kind == 'symlog' else ''}"
     )

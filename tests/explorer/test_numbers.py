@@ -1,6 +1,6 @@
 import pytest
 
-from lhexplore.diagnosis.number_texts import Phrase
+from lhexplore.diagnosis.number_texts import Phrase, counted
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,8 @@ from lhexplore.diagnosis.number_texts import Phrase
 )
 def test_phrases_write_numbers_as_people_do(text, value, shown):
     assert Phrase(text).format(value=value) == shown
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 snapshots"), (1, "1 snapshot"), (1240, "1,240 snapshots")])
+def test_one_of_something_is_no_plural(count, words):
+    assert counted(count, "snapshot") == words

@@ -193,7 +193,7 @@ def test_infinite_criteria_are_said():
     only = figures.hesd_map([found], "conv1")
     assert "infinite or undefined" in only.caption
     both = figures.hesd_map([found, spectrum("conv1", 1, "b")], "conv1")
-    assert "1 snapshots with infinite or undefined criteria are left out." in both.caption
+    assert "Left out: 1 snapshot with infinite or undefined criteria." in both.caption
 
 
 # ---- losses
