@@ -72,8 +72,9 @@ class Table:
 
 
 def quantiles(spectrum: Spectrum) -> list[float]:
-    """The eigenvalues that belong to ``SHARES``."""
-    return [float(value) for value in quantile(spectrum, np.array(list(SHARES.values())))]
+    """The eigenvalues that belong to ``SHARES``; what is in the zero band is rounding error, and 0."""
+    found = quantile(spectrum, np.array(list(SHARES.values())))
+    return [float(value) if abs(value) > spectrum.zero_band else 0.0 for value in found]
 
 
 def thinned(count: int, most: int) -> tuple[int, ...]:

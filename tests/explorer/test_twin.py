@@ -189,6 +189,7 @@ def test_the_numbers_are_those_of_the_spectrum(made):
     said = {row[0]: float(row[1].replace("−", "-").replace(",", "")) for row in table.rows if "×" not in row[1]}
     assert said["largest"] == pytest.approx(found.largest, rel=0.005)
     assert said["95 %"] == pytest.approx(np.quantile(found.nodes, 0.95, method="inverted_cdf"), rel=0.005)
+    assert said["smallest"] == said["5 % are below"] == 0  # rounding errors, different on every machine
     assert said["trace"] == pytest.approx(found.trace, rel=0.005)
 
 
