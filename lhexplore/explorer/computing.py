@@ -186,11 +186,16 @@ class Computing:
 
     @staticmethod
     def _first(looking: Selection) -> Sequence[Cell]:
-        """What is drawn first: what is looked at at every snapshot, and the other layers at this one."""
+        """What is drawn first: what is looked at at every snapshot, the other layers at this one, the whole network."""
         row = [cell for cell in looking.wanted() if cell.layer == looking.layer]
-        over = [cell for k in range(len(looking.labels)) for cell in looking.beside(k)]
+        snapshots = range(len(looking.labels))
+        over = [cell for k in snapshots for cell in looking.beside(k)]
         rows = () if looking.alone else looking.rows
-        return list(dict.fromkeys([*row, *over, *(Cell(x.name, looking.snapshot, looking.main) for x in rows)]))
+        here = [Cell(x.name, looking.snapshot, looking.main) for x in rows]
+        # shown where it is known, and never computed without being asked for
+        whole = [x for x in looking.shown if rows and x.usable and x not in rows]
+        everywhere = [Cell(x.name, k, looking.main) for x in whole for k in snapshots]
+        return list(dict.fromkeys([*row, *over, *here, *everywhere]))
 
     def _read(self, choose: Callable[[Selection], Sequence[Cell]]) -> Iterator[News]:
         """Take over what is cached of these, best first; a glance in the cache for each."""

@@ -141,12 +141,17 @@ def _gathered(session: "Session", split: str, curvature: str) -> Course:
     return Course(
         snapshots=labels,
         spectra=spectra,
-        held_out=_cached(session, "held_out", curvature) if session.has_held_out and split == "data" else {},
+        held_out=_cached(session, "held_out", curvature) if split == "data" and _has_other_data(session) else {},
         losses=loss_series(session),
         states=_states(session, spectra, split),
         steps={row.label: row.step for row in session.snapshots if row.step is not None},
         remarks={row.name: row.reason for row in session.layers if any(word in row.reason for word in _LINKED)},
     )
+
+
+def _has_other_data(session: "Session") -> bool:
+    """Whether there is held-out data, and not the same again: that would compare nothing, and a notice says so."""
+    return session.has_held_out and len({data.digest for data in session._data.values()}) > 1
 
 
 def _cached(session: "Session", split: str, curvature: str) -> dict[Cell, Spectrum]:

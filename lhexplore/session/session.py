@@ -203,7 +203,9 @@ class Session:
     def notices(self) -> tuple[str, ...]:
         """What the person should know about data, model and cache, in sentences."""
         kept = (self._snapshots.notes, self._store.notices, self._growing.troubles)
-        found = (self._data["data"].notes, self._lane.replica.notes, *kept)
+        same = "The held-out data is the training data again, so the rules do not compare them. Give other examples."
+        again = self.has_held_out and self._data["data"].digest == self._data["held_out"].digest
+        found = (self._data["data"].notes, [same] * again, self._lane.replica.notes, *kept)
         return tuple(dict.fromkeys(notice for notices in found for notice in notices))
 
     @property

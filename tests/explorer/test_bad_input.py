@@ -1,0 +1,60 @@
+"""What nobody means to do, done to real sessions: every view says so in words and goes on."""
+
+import pytest
+import torch
+from torch import nn
+
+from lhexplore import Session, views
+
+PATIENCE = 60
+COUNT = 3
+
+
+@pytest.fixture
+def made():
+    """Makes sessions of a small network and closes them."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    alive = []
+
+    def make(**how):
+        model = how.pop("model", None) or nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+        states = [{name: (1 + k) * value for name, value in model.state_dict().items()} for k in range(COUNT)]
+        how = {"snapshots": states, "cache": False, **how}
+        alive.append(Session(model, batch(), nn.CrossEntropyLoss(), **how))
+        return alive[-1]
+
+    yield make
+    for session in alive:
+        session.close()
+
+
+def batch(seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    return [(torch.randn(20, 3, generator=draw), torch.randint(2, (20,), generator=draw))]
+
+
+def test_held_out_data_that_is_the_training_data_again_is_said_and_not_judged(made):
+    session = made(held_out=batch())
+    explorer = session.explore(split="both")
+    explorer.settled(PATIENCE)
+    assert explorer.held_out.largest == explorer.spectrum.largest
+    assert explorer.problem == ""
+    assert session.findings().course.held_out == {}
+    assert any("training data again" in notice for notice in session.notices)
+    assert not any("training data again" in notice for notice in made(held_out=batch(1)).notices)
+    explorer.close()
+
+
+def test_a_cached_whole_network_is_in_the_list_and_on_the_map_before_anybody_looks_at_it(made):
+    session = made()
+    session.compute(["*", None], progress=False)
+    picker, heat = views.LayerPicker(session), views.HeatMap(session)
+    picker.settled(PATIENCE)
+    looking = picker.hub.look()
+    rows = {entry.name: row for entry, row in zip(looking.shown, picker.hub.facts.table(looking), strict=True)}
+    known = [session.cached(None, k).largest for k in range(COUNT)]
+    assert rows["whole network"].tolist() == known
+    assert [entry.key for entry in heat.rows][-1] is None
+    picker.close()
+    heat.close()
