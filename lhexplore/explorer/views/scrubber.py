@@ -25,13 +25,13 @@ class Scrubber(View):
         self.pane = self.figure("loss", "Loss over training", guides=True)
         self.player = self.own(Player(clock=clock), "lhx-part-player")
         self.player.describe(self.hub.offer.places)
-        rows = [clock, self.player]
+        walk = [self.player]
         if self.hub.session is not self.hub.source:  # more may come
             box = w.Checkbox(description="Follow the newest", indent=False, layout=w.Layout(width="auto"))
             self._undo.append(t.link((self.hub, "follow"), (box, "value")).unlink)
             self.news = self.own(Words(), "lhx-part-news")
-            rows.append(self.box(w.HBox, "lhx-live", self.own(box, "lhx-follow"), self.news))
-        return [self.pane, self.box(w.VBox, "lhx-scrub", *rows)]
+            walk += [self.own(box, "lhx-follow"), self.news]
+        return [self.pane, self.box(w.VBox, "lhx-scrub", clock, self.box(w.HBox, "lhx-walk", *walk))]
 
     def losses(self) -> list[dict[str, float]]:
         """What is drawn: the losses of every snapshot, by name."""
