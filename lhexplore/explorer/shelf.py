@@ -9,6 +9,7 @@ from .closing import close_widget
 from .hub import Hub
 from .view import View
 from .weak import weakly
+from .words import Words
 
 
 class Shelf(w.Tab):  # type: ignore[misc]
@@ -22,6 +23,7 @@ class Shelf(w.Tab):  # type: ignore[misc]
     def __init__(self, hub: Hub, kinds: Mapping[str, Callable[[Hub], View]]) -> None:
         self._hub, self._kinds = hub, tuple(kinds.values())
         self._made: dict[int, View] = {}
+        self._said: list[Words] = []
         self._boxes = tuple(w.VBox() for _ in kinds)
         for box in self._boxes:
             box.add_class("lhx-tab")
@@ -39,6 +41,9 @@ class Shelf(w.Tab):  # type: ignore[misc]
             return
         if chosen in self._made:
             self._hub.audience.join(self._made[chosen])
+        elif self._hub.session.closed:
+            self._say(chosen, "The session was closed before this tab was opened: nothing can be read for it any more.")
+            return
         else:
             with self._hub.gathering():
                 self._made[chosen] = self._kinds[chosen](self._hub)
@@ -56,9 +61,16 @@ class Shelf(w.Tab):  # type: ignore[misc]
         self.unobserve_all()
         for view in self._made.values():
             view.close()
-        for box in self._boxes:
-            close_widget(box)
+        for widget in (*self._said, *self._boxes):
+            close_widget(widget)
         super().close()
+
+    def _say(self, tab: int, words: str) -> None:
+        if not self._boxes[tab].children:
+            said = Words(role="note")
+            said.say([words])
+            self._said.append(said)
+            self._boxes[tab].children = (said,)
 
     def _on_tab(self, _change: Any) -> None:
         self.wake()

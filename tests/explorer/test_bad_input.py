@@ -58,3 +58,19 @@ def test_a_cached_whole_network_is_in_the_list_and_on_the_map_before_anybody_loo
     assert [entry.key for entry in heat.rows][-1] is None
     picker.close()
     heat.close()
+
+
+def test_a_tab_that_is_opened_after_the_session_was_closed_says_so(made):
+    session = made()
+    explorer = session.explore()
+    explorer.settled(PATIENCE)
+    session.close()
+    opened = explorer.tabs.selected_index
+    for tab in (1, opened, 1):
+        explorer.tabs.selected_index = tab
+    (said,) = explorer.tabs.children[1].children
+    assert "session was closed" in said.first
+    explorer.settled(PATIENCE)
+    assert "closed" in explorer.status
+    explorer.close()
+    assert said.comm is None
