@@ -155,7 +155,7 @@ def test_the_twin_of_a_closed_session_is_what_was_known(made, kind):
 
 
 def test_values_that_are_unknown_are_dashes_and_never_numbers(made):
-    missing = {(row.name, k) for row in LAYERS for k in range(12)}
+    missing = {(name, k) for name in (None, *(row.name for row in LAYERS)) for k in range(12)}
     session = CannedSession(missing=missing, pause=1.0)
     view = views.HeatMap(session)
     try:
