@@ -225,5 +225,6 @@ def _beside(layer: str, snapshot: int, split: str, over: Sequence[str], ggn: boo
 
 def shown(entries: Sequence[Entry], layers: Sequence[str]) -> tuple[Entry, ...]:
     """The entries called ``layers``; where those are all usable ones, the skipped ones too."""
-    everything = all(entry.name in layers for entry in entries if entry.usable)
-    return tuple(entry for entry in entries if entry.name in layers or (everything and not entry.usable))
+    wanted = frozenset(layers)
+    everything = all(entry.name in wanted for entry in entries if entry.usable)
+    return tuple(entry for entry in entries if entry.name in wanted or (everything and not entry.usable))

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from lhexplore import Session, views
+from lhexplore.explorer import state
+from lhexplore.explorer.state import shown
 
 PATIENCE = 60
 COUNT = 3
@@ -74,3 +76,20 @@ def test_a_tab_that_is_opened_after_the_session_was_closed_says_so(made):
     assert "closed" in explorer.status
     explorer.close()
     assert said.comm is None
+
+
+def test_a_map_of_many_layers_asks_a_few_times_which_are_shown(made, monkeypatch):
+    asked = []
+
+    def counted(entries, layers):
+        asked.append(len(entries))
+        return shown(entries, layers)
+
+    heat = views.HeatMap(made(model=nn.Sequential(*(nn.Linear(3, 3) for _ in range(30)), nn.Linear(3, 2))))
+    heat.hub.stop()
+    heat.settled(PATIENCE)
+    monkeypatch.setattr(state, "shown", counted)
+    heat.order = "now"
+    heat.paint(heat.hub.look(), heat.wants)
+    assert 0 < len(asked) < 15  # with as many as there are layers, 500 layers take seconds
+    heat.close()

@@ -77,7 +77,8 @@ class HeatMap(View):
         values, errors = facts.table(looking), facts.errors(looking)
         self.rows = self._sorted(looking, values)
         names = [entry.name for entry in self.rows]
-        at = [looking.shown.index(entry) for entry in self.rows]
+        places = _places(looking)
+        at = [places[name] for name in names]
         self._turn_to(names.index(looking.layer) if looking.layer in names else None, looking.layer)
         plot = heat_map(
             values[at],
@@ -104,7 +105,8 @@ class HeatMap(View):
         if basis != self._basis:
             layers = [entry for entry in rows if entry.key is not None]
             names = [entry.name for entry in layers]
-            numbers = np.array([values[looking.shown.index(entry)] for entry in layers]).reshape(len(layers), -1)
+            places = _places(looking)
+            numbers = np.array([values[places[name]] for name in names]).reshape(len(layers), -1)
             order = order_rows(numbers, names, self.order, looking.snapshot)
             self._places = {names[i]: place for place, i in enumerate(order)}
             self._basis, self._start = basis, self._start if self.order == "network" else 0
@@ -148,3 +150,8 @@ class HeatMap(View):
 
 def _look() -> dict[str, Any]:
     return {"layout": w.Layout(width="auto"), "style": {"description_width": "initial"}}
+
+
+def _places(looking: Selection) -> dict[str, int]:
+    """Where the numbers of every layer stand in a table."""
+    return {entry.name: row for row, entry in enumerate(looking.shown)}
