@@ -7,7 +7,8 @@ files or notebooks.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -95,9 +96,7 @@ class Spectrum:
             _check_counts(weights * self.size, self.size)
         order = np.argsort(nodes, kind="stable")
         for name, array in (("nodes", nodes), ("weights", weights), ("residuals", residuals), ("probe", probe)):
-            ordered = array[order]
-            ordered.setflags(write=False)
-            object.__setattr__(self, name, ordered)
+            object.__setattr__(self, name, _kept(array[order]))
         if np.isnan(self.trace):
             object.__setattr__(self, "trace", float(self.size * (self.nodes @ self.weights)))
         if np.isinf(self.trace):
@@ -185,7 +184,7 @@ class Spectrum:
         edges = self._edges(whole_number("bins", bins)) if isinstance(bins, Integral) else _frozen("bins", bins)
         if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
             raise SettingError(f"bins must be a positive number or at least two ascending edges, got {bins!r}.")
-        rows = np.array([np.histogram(nodes, edges, weights=weights)[0] for nodes, weights in self.per_probe()])
+        rows = self._rows(edges)
         mass = rows.mean(axis=0)
         if self.exact:
             stderr = np.zeros_like(mass)
@@ -194,6 +193,16 @@ class Spectrum:
         else:
             stderr = np.full_like(mass, np.nan)
         return Histogram(edges, mass, stderr)
+
+    def _rows(self, edges: Float[ndarray, " e"]) -> Float[ndarray, "p b"]:
+        """The share of every bin as each probe sees it."""
+        numbers, probe = np.unique(self.probe, return_inverse=True)
+        bins = len(edges) - 1
+        at = np.where(self.nodes == edges[-1], bins - 1, np.searchsorted(edges, self.nodes, side="right") - 1)
+        inside = (at >= 0) & (at < bins)
+        shares = self.weights / np.bincount(probe, self.weights)[probe]
+        flat = np.bincount(probe[inside] * bins + at[inside], shares[inside], len(numbers) * bins)
+        return flat.reshape(len(numbers), bins)
 
     def _spread(self, rows: Float[ndarray, "p b"]) -> Float[ndarray, " b"]:
         """Standard errors of shares over probes, wide enough for few of them.
@@ -213,15 +222,15 @@ class Spectrum:
         The distribution that a probe sees differs from its quadrature at x by no more than the weight of the node
         next to x (Chebyshev, Markov, Stieltjes); a node that is farther from x than its residual is on its own side.
         """
-        total, probes = np.zeros(len(edges)), np.unique(self.probe)
-        for mine in (self.probe == i for i in probes):
-            nodes, weights, residuals = self.nodes[mine], self.weights[mine], self.residuals[mine]
-            next_to = np.zeros(len(edges))
-            for place in (np.searchsorted(nodes, edges) - 1, np.searchsorted(nodes, edges)):
-                at = np.clip(place, 0, len(nodes) - 1)
-                doubtful = (at == place) & (np.abs(nodes[at] - edges) < residuals[at])
-                next_to = np.maximum(next_to, np.where(doubtful, weights[at], 0.0))
-            total += next_to  # every probe's weights sum to 1 / probes
+        total = np.zeros(len(edges))
+        for number in np.unique(self.probe):
+            # beyond both ends there is a node that is never doubtful
+            mine = np.concatenate([[-1], np.flatnonzero(self.probe == number), [-1]])
+            nodes = np.where(mine < 0, np.nan, self.nodes[mine])
+            before = np.searchsorted(nodes[1:-1], edges)
+            doubtful = [np.abs(nodes[at] - edges) < self.residuals[mine[at]] for at in (before, before + 1)]
+            sides = [self.weights[mine[at]] * far for at, far in zip((before, before + 1), doubtful, strict=True)]
+            total += np.maximum(*sides)  # every probe's weights sum to 1 / probes
         return total[:-1] + total[1:]
 
     def _edges(self, bins: int) -> Float[ndarray, " e"]:
@@ -256,6 +265,17 @@ def _whole(name: str, values: object) -> Int[ndarray, " ..."]:
     if not (np.isfinite(numbers).all() and (numbers >= 0).all() and (numbers == np.rint(numbers)).all()):
         raise SettingError(f"{name} must be whole numbers from 0 up, got {values!r:.80}.")
     return numbers.astype(np.int64)
+
+
+_ALIKE: WeakValueDictionary[tuple[Any, ...], ndarray] = WeakValueDictionary()
+
+
+def _kept(values: ndarray) -> ndarray:
+    """Read-only; where all values are the same, shared with others like it: a run has thousands of such arrays."""
+    values.setflags(write=False)
+    if (values != values[0]).any():
+        return values
+    return _ALIKE.setdefault((values.dtype.char, values.shape, values[:1].tobytes()), values)
 
 
 def _frozen(name: str, values: object) -> Float[ndarray, " ..."]:

@@ -23,12 +23,12 @@ def blank_figure(
     *,
     prefix: str,
     height: int,
-    x: tuple[float, float],
-    y: tuple[float, float],
+    x: tuple[float, float] = (0.0, 1.0),
+    y: tuple[float, float] = (0.1, 1.0),
     y_type: Literal["linear", "log"] = "linear",
     tools: str = "xbox_zoom,reset",
 ) -> figure:
-    """Make an empty figure with fixed ranges, a text line for the frame, and no ticks yet."""
+    """Make an empty figure with fixed ranges (here or set later), a text line for the frame, and no ticks yet."""
     plot = figure(
         height=height,
         min_width=NARROWEST,

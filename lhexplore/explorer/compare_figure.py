@@ -74,7 +74,7 @@ def compare_plot(
         children=[left.root, right.root], sizing_mode="stretch_width", spacing=8, stylesheets=[WRAP], name="compare"
     )
     return Plot(
-        root=root,
+        picture=root,
         frames={**left.frames, **right.frames},
         titles=left.titles,
         sentences=tuple(
@@ -102,6 +102,7 @@ def _own(whole: Plot, side: Side, rows: slice, prefix: str) -> Plot:
             _said_by_frame(whole.root, f"{prefix}{source}")
     return replace(
         whole,
+        picture=whole.root,
         frames={key: np.ascontiguousarray(block[rows]) for key, block in whole.frames.items()},
         titles=tuple(
             f"{name} · {plain(side.layer, longest=32)} · {why}" if why else f"{name} · {title}"
@@ -119,7 +120,7 @@ def _said_by_frame(root: Any, source: str) -> None:
     """Have the words in a figure come from its source: why something is missing differs from snapshot to snapshot."""
     for renderer in root.select({"type": GlyphRenderer}):
         if renderer.data_source.name == source:
-            renderer.data_source.data = {**renderer.data_source.data, "words": [""]}
+            renderer.data_source.data = {**renderer.data_source.data, "words": []}
             renderer.glyph.update(text="words")
 
 

@@ -165,4 +165,4 @@ def _subscript(number: int) -> str:
 
 def _still(root: Any, words: str) -> Plot:
     """A plot of one moment."""
-    return Plot(root=root, frames={}, titles=("",), sentences=(words,), title="vector-title")
+    return Plot(picture=root, frames={}, titles=("",), sentences=(words,), title="vector-title")

@@ -1,20 +1,23 @@
 """Draws one block's spectrum over training in one picture, on which a click jumps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
+from bokeh.plotting import figure
 
-from ..diagnosis.number_texts import short
+from ..diagnosis.number_texts import counted, short
 from ..figures.shapes import quantile
 from ..spectrum import Spectrum
 from .axes import Scale, ValueAxis, axis_of
-from .base_figure import add_frame_title, empty_source, packed
+from .base_figure import add_frame_title, packed
+from .drawing import Drawing, source_of
 from .escape import plain
 from .evolution_shapes import TimeTicks, quantiles, ridge
 from .frames import Key, Plot
 from .sentences import beside_sentence, end_words, missing_sentence, spectrum_title
-from .strips import draw_strips
+from .strips import lay_strips, strip_settings
 from .theme import themed
 
 Form = Literal["ridge", "quantiles"]
@@ -70,26 +73,39 @@ def evolution_plot(
         "middle": ["" if s is None else _middle(s) for s in spectra],
         **({"beside": [beside_sentence(s) for s in over]} if over else {}),
     }
-    draw_strips(
-        drawn.root, unknown, words,
-        name=f"{prefix}evolution-cells", along="y" if ridges else "x", shift=-ABOVE if ridges else 0.0,
-    )  # fmt: skip
-    text = drawn.root.text(
-        "x", "y", text={"value": MISSING}, source=empty_source(f"{prefix}evolution-missing", x=1, y=1)
+    along: Literal["x", "y"] = "y" if ridges else "x"
+    strips = strip_settings(
+        unknown, words, name=f"{prefix}evolution-cells", along=along, shift=-ABOVE if ridges else 0.0
     )
-    text.glyph.update(text_align="center", text_baseline="middle", text_font_size="14px", background_fill_alpha=0.8)
-    themed(text.glyph, text_color="text", background_fill_color="halo")
     place = np.where(unknown[:, None], drawn.middle, np.nan)
     missing = {f"{prefix}evolution-missing__x": place[:, :1], f"{prefix}evolution-missing__y": place[:, 1:]}
-    add_frame_title(drawn.root, f"{prefix}evolution-title")
+    make = partial(_drawn, drawn.draw, bool(over), tuple(words), along, prefix, drawn.height)
     return Plot(
-        root=drawn.root,
+        picture=Drawing(make, {**drawn.settings, **strips}),
         frames=packed({**drawn.frames, **missing}),
         titles=tuple(spectrum_title(s, name, label) for s, label in zip(spectra, labels, strict=True)),
         sentences=tuple(_sentence(spectra, over, k, name, labels) for k in range(len(spectra))),
         title=f"{prefix}evolution-title",
         legend=(*drawn.legend, *([Key(MISSING, (("hatch", "unknown"),))] if unknown.any() else [])),
     )
+
+
+def _drawn(
+    draw: Callable[[bool, str, int], figure],
+    over: bool,
+    words: Sequence[str],
+    along: Literal["x", "y"],
+    prefix: str,
+    height: int,
+) -> figure:
+    """The figure before anything is put into it."""
+    plot = draw(over, prefix, height)
+    lay_strips(plot, words, name=f"{prefix}evolution-cells", along=along)
+    text = plot.text("x", "y", text={"value": MISSING}, source=source_of(f"{prefix}evolution-missing", "x", "y"))
+    text.glyph.update(text_align="center", text_baseline="middle", text_font_size="14px", background_fill_alpha=0.8)
+    themed(text.glyph, text_color="text", background_fill_color="halo")
+    add_frame_title(plot, f"{prefix}evolution-title")
+    return plot
 
 
 def _ends(spectrum: Spectrum) -> str:
@@ -115,7 +131,7 @@ def _sentence(
         start = f"{plain(name)} at {plain(labels[k])}: eigenvalues"
         text = f"{start} {_ends(here)}, {_middle(here)}.{_since(spectra, k, labels)}"
     beside = f" {beside_sentence(over[k])}" if over else ""
-    return f"{text}{beside} {known} of {len(spectra)} snapshots computed."
+    return f"{text}{beside} {known} of {counted(len(spectra), 'snapshot')} computed."
 
 
 def _since(spectra: Sequence[Spectrum | None], k: int, labels: Sequence[str]) -> str:

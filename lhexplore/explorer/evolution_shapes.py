@@ -1,12 +1,11 @@
 """The two shapes of a spectrum over training: ridges one above the other, and ribbons of quantiles side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, log10
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 from jaxtyping import Float
 from numpy import ndarray
@@ -14,7 +13,8 @@ from numpy import ndarray
 from ..figures.shapes import end_errors, quantile
 from ..spectrum import Spectrum
 from .axes import ValueAxis
-from .base_figure import blank_figure, empty_source, label_axis, rows
+from .base_figure import blank_figure, rows
+from .drawing import DATA, axis_settings, name_axis, reach, source_of
 from .frames import Key
 from .ribbons import ribbon
 from .theme import themed
@@ -27,6 +27,7 @@ MOST = 24  # ridges that can be told apart
 OVERLAP = 2.2  # height of the highest ridge, in distances between them
 FRAME, RIDGE, TALLEST = 110, 20, 460  # pixels: for axis and title, per ridge, and in all
 LOW = 290  # pixels of the ribbons
+RIBBONS = {"wide": (1, 5, 0.25), "narrow": (2, 4, 0.45)}  # between which of the shares, and how opaque
 POINTS = 161  # of a ridge; odd, so that the smoothing has a middle
 WIDTH = 1 / 80  # standard deviation of the smoothing, as a share of the axis
 
@@ -41,11 +42,13 @@ class TimeTicks:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A figure without words: the columns that move, where words about a snapshot stand, and the legend."""
+    """A figure without words: how it is drawn, what is put into it, the columns that move, and the rest."""
 
-    root: figure
+    draw: Callable[[bool, str, int], figure]  # from whether something lies over it, the prefix and the height
+    height: int
+    settings: dict[str, Any]
     frames: Frames
-    middle: Float[ndarray, "n 2"]
+    middle: Float[ndarray, "n 2"]  # where words about a snapshot stand
     legend: tuple[Key, ...]
 
 
@@ -64,19 +67,8 @@ def ridge(spectra: Spectra, over: Spectra, axis: ValueAxis, time: TimeTicks, pre
     unit = OVERLAP * every / decades
     tops = base - unit * np.log10(np.maximum(curves / ground, 1.0))
     tall = height or min(TALLEST, FRAME + RIDGE * max(ceil(count / every), 4))
-    plot = blank_figure(
-        prefix=prefix, height=tall, x=(axis.start, axis.end), y=(count - 1 + 0.5 * every, -(OVERLAP + 0.2) * every)
-    )
-    plot.ygrid.visible = False
-    _label(plot, axis, time, prefix, values="x")
-    _shade_zero(plot, axis, prefix, "x")
     drawn = [k for k in range((count - 1) % every, count, every) if spectra[k] is not None]
     around = [_closed(grid, tops[k], k) for k in drawn]
-    source = ColumnDataSource(
-        {"xs": [x for x, _ in around], "ys": [y for _, y in around]}, name=f"{prefix}evolution-ridges"
-    )
-    ridges = plot.patches("xs", "ys", source=source, line_width=1)
-    themed(ridges.glyph, fill_color="wash", line_color="bar")
     current = [_closed(grid, top, k) for k, top in enumerate(tops)]
     frames = {
         "evolution-at__y": base,
@@ -89,17 +81,15 @@ def ridge(spectra: Spectra, over: Spectra, axis: ValueAxis, time: TimeTicks, pre
             "evolution-over__y": base - unit * np.log10(np.maximum(above / ground, 1.0)),
         }
     frames = {f"{prefix}{key}": block for key, block in frames.items()}
-    at = plot.hspan("y", source=empty_source(f"{prefix}evolution-at", y=1), line_width=1.5, line_dash=[2, 3])
-    themed(at.glyph, line_color="marker")
-    wide = POINTS
-    now = plot.patch("x", "y", source=empty_source(f"{prefix}evolution-now", x=wide + 2, y=wide + 2), line_width=2)
-    now.glyph.fill_alpha = 0.75
-    themed(now.glyph, fill_color="bar", line_color="marker")
-    if over:
-        held = plot.line("x", "y", source=empty_source(f"{prefix}evolution-over", x=wide, y=wide), line_width=2)
-        themed(held.glyph, line_color="held_out")
+    settings = {
+        **reach(prefix, (axis.start, axis.end), (count - 1 + 0.5 * every, -(OVERLAP + 0.2) * every)),
+        **_common(axis, time, prefix),
+        f"{prefix}evolution-ridges": {DATA: {"xs": [x for x, _ in around], "ys": [y for _, y in around]}},
+    }
     return Drawn(
-        plot,
+        _draw_ridges,
+        tall,
+        settings,
         frames,
         np.column_stack([np.full(count, (axis.start + axis.end) / 2), base[:, 0]]),
         (
@@ -116,30 +106,26 @@ def quantiles(
 ) -> Drawn:
     """Median, the middle 50 % and 90 % as ribbons, and both ends with their errors; torn where nothing is known."""
     count = len(spectra)
-    plot = blank_figure(prefix=prefix, height=height or LOW, x=(-0.5, max(count - 0.5, 0.5)), y=(axis.start, axis.end))
-    plot.xgrid.visible = False
-    _label(plot, axis, time, prefix, values="y")
-    _shade_zero(plot, axis, prefix, "y")
-    table = _table(spectra, axis)
-    for name, low, high, alpha in (("wide", 1, 5, 0.25), ("narrow", 2, 4, 0.45)):
-        x, y = ribbon(table[:, low], table[:, high])
-        source = ColumnDataSource({"x": x, "y": y}, name=f"{prefix}evolution-{name}")
-        themed(plot.patch("x", "y", source=source, fill_alpha=alpha, line_alpha=0.0).glyph, fill_color="bar")
-    _draw_lines(plot, table, f"{prefix}evolution-lines", "bar", "whisker", ("inverted_triangle", "triangle"), "solid")
-    errors = _errors(spectra, axis)
-    whiskers = ColumnDataSource(
-        {"x": np.tile(np.arange(count), 2), "low": errors[0].T.ravel(), "high": errors[1].T.ravel()},
-        name=f"{prefix}evolution-errors",
-    )
-    themed(plot.segment("x", "low", "x", "high", source=whiskers, line_width=2).glyph, line_color="bar")
+    table, errors = _table(spectra, axis), _errors(spectra, axis)
+    settings = {
+        **reach(prefix, (-0.5, max(count - 0.5, 0.5)), (axis.start, axis.end)),
+        **_common(axis, time, prefix),
+        f"{prefix}evolution-lines": {DATA: _lines(table)},
+        f"{prefix}evolution-errors": {
+            DATA: {"x": np.tile(np.arange(count), 2), "low": errors[0].T.ravel(), "high": errors[1].T.ravel()}
+        },
+    }
+    for name, (low, high, _) in RIBBONS.items():
+        settings[f"{prefix}evolution-{name}"] = {
+            DATA: dict(zip("xy", ribbon(table[:, low], table[:, high]), strict=True))
+        }
     if over:
-        marks = ("diamond", "diamond")
-        _draw_lines(plot, _table(over, axis), f"{prefix}evolution-over", "held_out", "held_out", marks, [5, 3])
-    at = plot.vspan("x", source=empty_source(f"{prefix}evolution-at", x=1), line_width=2)
-    themed(at.glyph, line_color="marker")
+        settings[f"{prefix}evolution-over"] = {DATA: _lines(_table(over, axis))}
     places = np.arange(count, dtype=float)
     return Drawn(
-        plot,
+        _draw_quantiles,
+        height or LOW,
+        settings,
         {f"{prefix}evolution-at__x": places[:, None]},
         np.column_stack([np.full(count, (count - 1) / 2), np.full(count, (axis.start + axis.end) / 2)]),
         (
@@ -172,19 +158,14 @@ def _smooth(spectra: Spectra, axis: ValueAxis) -> Float[ndarray, "n g"]:
     return found
 
 
-def _label(plot: figure, axis: ValueAxis, time: TimeTicks, prefix: str, *, values: str) -> None:
-    along, across = (plot.xaxis[0], plot.yaxis[0]) if values == "x" else (plot.yaxis[0], plot.xaxis[0])
-    label_axis(along, f"{prefix}evolution-values", axis.label, axis.ticks(), tuple(axis.minor_ticks()))
-    label_axis(across, f"{prefix}evolution-time", time.label, time.marks)
-
-
-def _shade_zero(plot: figure, axis: ValueAxis, prefix: str, along: str) -> None:
-    """Values too small to be placed on this axis."""
+def _common(axis: ValueAxis, time: TimeTicks, prefix: str) -> dict[str, Any]:
+    """Both axes, and from where to where values are too small to be placed."""
     half = float(axis.position(np.array([axis.threshold]))[0])
-    source = ColumnDataSource({"start": [-half], "end": [half]}, name=f"{prefix}evolution-zero")
-    draw: Any = plot.vstrip if along == "x" else plot.hstrip
-    band = draw("start", "end", source=source, fill_alpha=0.2, line_alpha=0.0, level="underlay")
-    themed(band.glyph, fill_color="band")
+    return {
+        **axis_settings(f"{prefix}evolution-values", axis.label, axis.ticks(), axis.minor_ticks()),
+        **axis_settings(f"{prefix}evolution-time", time.label, time.marks),
+        f"{prefix}evolution-zero": {DATA: {"start": [-half], "end": [half]}},
+    }
 
 
 def _closed(x: Float[ndarray, " g"], y: Float[ndarray, " g"], base: float) -> tuple[ndarray, ndarray]:
@@ -213,11 +194,58 @@ def _errors(spectra: Spectra, axis: ValueAxis) -> Float[ndarray, "side n end"]:
     return sides
 
 
-def _draw_lines(
-    plot: figure, table: ndarray, name: str, ends: str, median: str, marks: tuple[str, str], dash: Any
-) -> None:
+def _lines(table: Float[ndarray, "n q"]) -> dict[str, Any]:
+    """Columns of both ends and the median."""
+    return {"x": np.arange(len(table)), **{f"y{q}": table[:, q] for q in (0, 3, 6)}}
+
+
+def _blank(prefix: str, height: int, values: Literal["x", "y"]) -> figure:
+    """Axes, of which one is of values, and a band along zero."""
+    plot = blank_figure(prefix=prefix, height=height, y=(0.0, 1.0))
+    (plot.ygrid if values == "x" else plot.xgrid).visible = False
+    along, across = (plot.xaxis[0], plot.yaxis[0]) if values == "x" else (plot.yaxis[0], plot.xaxis[0])
+    name_axis(along, f"{prefix}evolution-values")
+    name_axis(across, f"{prefix}evolution-time")
+    draw: Any = plot.vstrip if values == "x" else plot.hstrip
+    source = source_of(f"{prefix}evolution-zero", "start", "end")
+    band = draw("start", "end", source=source, fill_alpha=0.2, line_alpha=0.0, level="underlay")
+    themed(band.glyph, fill_color="band")
+    return plot
+
+
+def _draw_ridges(over: bool, prefix: str, height: int) -> figure:
+    plot = _blank(prefix, height, "x")
+    ridges = plot.patches("xs", "ys", source=source_of(f"{prefix}evolution-ridges", "xs", "ys"), line_width=1)
+    themed(ridges.glyph, fill_color="wash", line_color="bar")
+    at = plot.hspan("y", source=source_of(f"{prefix}evolution-at", "y"), line_width=1.5, line_dash=[2, 3])
+    themed(at.glyph, line_color="marker")
+    now = plot.patch("x", "y", source=source_of(f"{prefix}evolution-now", "x", "y"), line_width=2)
+    now.glyph.fill_alpha = 0.75
+    themed(now.glyph, fill_color="bar", line_color="marker")
+    if over:
+        held = plot.line("x", "y", source=source_of(f"{prefix}evolution-over", "x", "y"), line_width=2)
+        themed(held.glyph, line_color="held_out")
+    return plot
+
+
+def _draw_quantiles(over: bool, prefix: str, height: int) -> figure:
+    plot = _blank(prefix, height, "y")
+    for name, (_, _, alpha) in RIBBONS.items():
+        source = source_of(f"{prefix}evolution-{name}", "x", "y")
+        themed(plot.patch("x", "y", source=source, fill_alpha=alpha, line_alpha=0.0).glyph, fill_color="bar")
+    _draw_lines(plot, f"{prefix}evolution-lines", "bar", "whisker", ("inverted_triangle", "triangle"), "solid")
+    whiskers = source_of(f"{prefix}evolution-errors", "x", "low", "high")
+    themed(plot.segment("x", "low", "x", "high", source=whiskers, line_width=2).glyph, line_color="bar")
+    if over:
+        _draw_lines(plot, f"{prefix}evolution-over", "held_out", "held_out", ("diamond", "diamond"), [5, 3])
+    at = plot.vspan("x", source=source_of(f"{prefix}evolution-at", "x"), line_width=2)
+    themed(at.glyph, line_color="marker")
+    return plot
+
+
+def _draw_lines(plot: figure, name: str, ends: str, median: str, marks: tuple[str, str], dash: Any) -> None:
     """Both ends and the median as lines with marks, told apart without colour."""
-    source = ColumnDataSource({"x": np.arange(len(table)), **{f"y{q}": table[:, q] for q in (0, 3, 6)}}, name=name)
+    source = source_of(name, "x", "y0", "y3", "y6")
     for q, role, mark in ((0, ends, marks[0]), (3, median, "circle"), (6, ends, marks[1])):
         line = plot.line("x", f"y{q}", source=source, line_width=1.5, line_dash=dash)
         dots = plot.scatter("x", f"y{q}", source=source, marker=mark, size=5 if q == 3 else 7)

@@ -2,7 +2,7 @@
 
 from .eigenvector_figure import eigenvector_plot
 from .evolution_figure import evolution_plot
-from .frames import Plot, pack_frames, refresh, show_frame
+from .frames import Plot, join_frames, pack_frames, refresh, show_frame
 from .heat_figure import cell_of, heat_map
 from .hesd_figure import hesd_map
 from .loss_figure import loss_plot
@@ -21,6 +21,7 @@ __all__ = [
     "gradient_plot",
     "heat_map",
     "hesd_map",
+    "join_frames",
     "loss_plot",
     "metric_plot",
     "pack_frames",

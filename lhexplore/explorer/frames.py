@@ -18,6 +18,8 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from ..errors import SettingError
+from .columns import put_columns
+from .drawing import DATA, Drawing, Settings
 
 SCRIPT = Path(__file__).with_name("frames.js")  # applies a frame in the browser
 LEVEL = 5  # of compression: higher ones take twice as long for a few per cent
@@ -61,9 +63,10 @@ class Plot:
     snapshot before. ``titles`` are short texts for the model called ``title``, and ``more_titles`` those of further
     ones, where several figures are one; ``sentences`` say in words what the figure shows, for those who cannot see it.
     The ``legend`` is written beside the figure: inside, Bokeh would measure and paint it again for every frame.
+    A :class:`~lhexplore.explorer.drawing.Drawing` becomes ``root`` only when that is asked for.
     """
 
-    root: LayoutDOM
+    picture: LayoutDOM | Drawing
     frames: Mapping[str, Float32[ndarray, "n _"]]
     titles: tuple[str, ...]
     sentences: tuple[str, ...]
@@ -73,6 +76,7 @@ class Plot:
     words: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     more_titles: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sources: tuple[str, ...] = field(init=False)
+    _made: list[LayoutDOM] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         lengths = {key: rows.shape[0] for key, rows in self.frames.items()}
@@ -84,6 +88,13 @@ class Plot:
                 f"{len(self.sentences)} sentences and these rows {wrong}."
             )
         object.__setattr__(self, "sources", tuple(dict.fromkeys(key.split("__")[0] for key in self.frames)))
+
+    @property
+    def root(self) -> LayoutDOM:
+        """The figure, always the same one."""
+        if not self._made:
+            self._made.append(self.picture.drawn() if isinstance(self.picture, Drawing) else self.picture)
+        return self._made[0]
 
     @property
     def count(self) -> int:
@@ -102,13 +113,18 @@ class Plot:
 
 
 def pack_frames(*plots: Plot) -> tuple[bytes, dict[str, Any]]:
+    """The same as :func:`join_frames`, compressed: most columns repeat from one snapshot to the next."""
+    block, spec = join_frames(*plots)
+    return gzip.compress(block, LEVEL, mtime=0), spec
+
+
+def join_frames(*plots: Plot) -> tuple[bytes, dict[str, Any]]:
     """Join the frames of figures that stand on one page into one block, with its table of contents.
 
     Returns:
-        The bytes, compressed (most columns repeat from one snapshot to the next), and a JSON-able mapping: ``count``
-        snapshots; ``columns`` with source, column, dtype, offset in the block, length of a row, and lag (how many
-        snapshots behind); ``words`` with source, column and texts per snapshot; ``titles`` with the model's name and
-        its texts; ``legend`` with words and marks.
+        The bytes, and a JSON-able mapping: ``count`` snapshots; ``columns`` with source, column, dtype, offset in the
+        block, length of a row, and lag (how many snapshots behind); ``words`` with source, column and texts per
+        snapshot; ``titles`` with the model's name and its texts; ``legend`` with words and marks.
     """
     columns: list[list[str | int]] = []
     words = [(key, rows) for plot in plots for key, rows in plot.words.items()]
@@ -123,7 +139,7 @@ def pack_frames(*plots: Plot) -> tuple[bytes, dict[str, Any]]:
             offset += gap
             columns.append([source, column, "float32", offset, block.shape[1], int(source in plot.lagged)])
             offset += block.nbytes
-    return gzip.compress(b"".join(parts), LEVEL, mtime=0), {
+    return b"".join(parts), {
         "count": max((plot.count for plot in plots), default=0),
         "columns": columns,
         "words": [[*key.split("__"), [list(row) for row in rows]] for key, rows in words],
@@ -161,6 +177,9 @@ def refresh(live: Model, fresh: Plot) -> None:
     real changes travel to the browser. Frame columns are not touched: they are shipped apart.
     """
     named: dict[str, Any] = {model.name: model for model in live.references() if model.name is not None}
+    if isinstance(fresh.picture, Drawing):
+        _refresh_settings(named, fresh.picture.settings)
+        return
     for model in fresh.root.references():
         if model.name not in named or not isinstance(model, tuple(_CARRIED)):
             continue
@@ -178,6 +197,14 @@ def refresh(live: Model, fresh: Plot) -> None:
         target.update(**changes)
 
 
+def _refresh_settings(named: Mapping[str, Any], settings: Settings) -> None:
+    for name in settings.keys() & named.keys():
+        model, values = named[name], settings[name]
+        if DATA in values:
+            put_columns(model, values[DATA])
+        model.update(**{key: value for key, value in values.items() if key != DATA and getattr(model, key) != value})
+
+
 _CARRIED: Mapping[type[Model], Sequence[str]] = {
     Range1d: ("start", "end", "reset_start", "reset_end"),
     FixedTicker: ("ticks", "minor_ticks"),
@@ -192,8 +219,7 @@ def _refresh_columns(target: Any, model: ColumnDataSource, fresh: Plot) -> None:
     keys = (key.split("__") for key in (*fresh.frames, *fresh.words))
     shipped = {column for source, column in keys if source == model.name}
     fixed = {name: column for name, column in model.data.items() if name not in shipped}
-    if any(not np.array_equal(column, target.data.get(name, ())) for name, column in fixed.items()):
-        target.data = {**target.data, **fixed}
+    put_columns(target, fixed)
 
 
 def _named(root: Model, name: str, kind: type[ColumnDataSource]) -> ColumnDataSource:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..diagnosis.number_texts import power_of_ten, short
+from .drawing import Settings
 from .escape import plain
 from .theme import themed
 
@@ -71,18 +72,26 @@ class ColourScale:
         return {p: text for p, text in sorted(labels.items()) if self.low <= p <= self.high}
 
 
-def add_colour_bar(plot: figure, mapper: LinearColorMapper, colours: ColourScale, prefix: str) -> None:
-    """Put the bar that explains the colours beside a map."""
+def colour_settings(colours: ColourScale, prefix: str) -> Settings:
+    """What the colours stand for, and the words beside the bar."""
     ticks = colours.ticks()
+    return {
+        f"{prefix}heat-colours": {"low": colours.low, "high": colours.high},
+        f"{prefix}heat-bar": {"major_label_overrides": {place: plain(text) for place, text in ticks.items()}},
+        f"{prefix}heat-bar-ticks": {"ticks": list(ticks)},
+    }
+
+
+def add_colour_bar(plot: figure, mapper: LinearColorMapper, prefix: str) -> None:
+    """Put the bar that explains the colours beside a map."""
     bar = ColorBar(
         color_mapper=mapper,
         name=f"{prefix}heat-bar",
-        ticker=FixedTicker(name=f"{prefix}heat-bar-ticks", ticks=list(ticks)),
+        ticker=FixedTicker(name=f"{prefix}heat-bar-ticks", ticks=[]),
         major_label_text_font_size="11px",
         background_fill_color=None,
         width=12,
         padding=4,
     )
-    bar.major_label_overrides = {place: plain(text) for place, text in ticks.items()}
     themed(bar, major_label_text_color="text", major_tick_line_color="axis")
     plot.add_layout(bar, "right")

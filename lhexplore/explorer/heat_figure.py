@@ -1,22 +1,25 @@
 """Draws one number for every layer and snapshot: the map on which a click jumps."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import ceil
 from typing import Any, Protocol
 
 import numpy as np
-from bokeh.models import CDSView, ColumnDataSource, GroupFilter, HoverTool, LinearColorMapper
+from bokeh.models import CDSView, GroupFilter, HoverTool, LinearColorMapper
+from bokeh.plotting import figure
 from jaxtyping import Float
 from numpy import ndarray
 
 from ..diagnosis import Finding
 from ..diagnosis.number_texts import short
-from .base_figure import add_frame_title, blank_figure, empty_source, label_axis, packed, tooltip
+from .base_figure import add_frame_title, blank_figure, packed, tooltip
+from .drawing import DATA, Drawing, axis_settings, name_axis, reach, source_of
 from .escape import plain
 from .frames import Key, Plot
-from .heat_colours import ColourScale, add_colour_bar
+from .heat_colours import ColourScale, add_colour_bar, colour_settings
 from .located import hover_words, mark_keys, marked_words
-from .marks import draw_marks
+from .marks import lay_marks, mark_settings
 from .theme import CLEAR, themed
 
 ROW = 26  # pixels per layer where there is room
@@ -79,52 +82,32 @@ def heat_map(
     colours = ColourScale.of(values, log=metric.log)
     layers, count = len(everything), values.shape[1]
     tall = height or max(min(TALLEST, FRAME + ROW * max(layers, 2)), FRAME + LEAST * layers)
-    plot = blank_figure(prefix=prefix, height=tall, x=(-0.5, count - 0.5), y=(layers - 0.5, -0.5), tools="")
-    plot.grid.visible = False
     every = max(1, ceil(layers * 13 / max(tall - FRAME, 1)))  # a label needs 13 pixels
     rows = {float(i): row_label(layer_names[k]) for i, k in enumerate(everything) if i % every == 0}
-    label_axis(plot.yaxis[0], f"{prefix}heat-y-axis", "", rows)
-    label_axis(plot.xaxis[0], f"{prefix}heat-x-axis", x_label, _column_ticks(labels) if ticks is None else ticks)
     heading = f"{metric_name(metric)} [{metric.unit}]" if metric.unit else metric_name(metric)
-    add_frame_title(plot, f"{prefix}heat-title")
-
-    mapper = LinearColorMapper(low=colours.low, high=colours.high, nan_color=CLEAR, name=f"{prefix}heat-colours")
-    themed(mapper, palette="diverging" if colours.diverging else "sequential")
     found = [[()] * count] * len(layer_names) if findings is None else findings
     drawn = values[everything], [layer_names[i] for i in everything]
     columns = cells(*drawn, labels, metric=metric, errors=None if errors is None else errors[everything]) | {
         "colour": colours.position(drawn[0].ravel()),
         "found": [hover_words(each) or "no finding" for i in everything for each in found[i]],
     }
-    source = ColumnDataSource(columns, name=f"{prefix}heat-cells")
-    unknown = plot.rect(
-        "x", "y", 1, 1, source=source, fill_alpha=0.0, line_alpha=0.0,
-        hatch_pattern="right_diagonal_line", hatch_scale=7, hatch_weight=1,
-        view=CDSView(filter=GroupFilter(column_name="missing", group=1.0)),  # an alpha each would be a pattern each
-    )  # fmt: skip
-    themed(unknown.glyph, hatch_color="unknown")
-    colour: Any = {"field": "colour", "transform": mapper}
-    tiles = plot.rect("x", "y", 1, 1, source=source, fill_color=colour, line_color=colour, line_width=1)
-    if (tall - FRAME) / max(layers, 1) >= LINED and count <= MOST_LINED:  # else lines would be all one sees
-        themed(tiles.glyph, line_color="grid")
-    size = min(9.0, max(5.0, 0.6 * NARROW / max(count, 1)))
     places = [(c, r, each) for r, i in enumerate(everything) for c, each in enumerate(found[i])]
-    levels = draw_marks(plot, places, name=f"{prefix}heat-marks", role="marker", size=size)
-    now = empty_source(f"{prefix}heat-now", x=1)
-    now.data = {**now.data, "y": [NOWHERE if layer is None or layer not in everything else layer - everything.start]}
-    for width, role in ((6, "halo"), (3, "marker")):
-        frame = plot.rect("x", "y", 1, 1, source=now, fill_alpha=0.0, line_width=width, line_join="miter")
-        themed(frame.glyph, line_color=role)
-    plot.add_tools(
-        HoverTool(
-            renderers=[tiles],
-            tooltips=tooltip("@layer", "@snapshot", "@metric: @words", "@found"),
-            visible=False,
-        ),
-    )
-    add_colour_bar(plot, mapper, colours, prefix)
+    marked, levels = mark_settings(places, name=f"{prefix}heat-marks")
+    row = NOWHERE if layer is None or layer not in everything else layer - everything.start
+    settings = {
+        **reach(prefix, (-0.5, count - 0.5), (layers - 0.5, -0.5)),
+        **axis_settings(f"{prefix}heat-y-axis", "", rows),
+        **axis_settings(f"{prefix}heat-x-axis", x_label, _column_ticks(labels) if ticks is None else ticks),
+        f"{prefix}heat-cells": {DATA: columns},
+        f"{prefix}heat-now": {DATA: {"x": [float(NOWHERE)], "y": [row]}},
+        **marked,
+        **colour_settings(colours, prefix),
+    }
+    lined = (tall - FRAME) / max(layers, 1) >= LINED and count <= MOST_LINED  # else lines would be all one sees
+    size = min(9.0, max(5.0, 0.6 * NARROW / max(count, 1)))
+    make = partial(_drawn, tuple(columns), colours.diverging, lined, size, prefix, tall)
     return Plot(
-        root=plot,
+        picture=Drawing(make, settings),
         frames=packed({f"{prefix}heat-now__x": np.arange(count, dtype=float).reshape(-1, 1)}),
         titles=(plain(heading),) * count,
         sentences=tuple(
@@ -137,6 +120,37 @@ def heat_map(
             *mark_keys(levels, "marker"),
         ),
     )
+
+
+def _drawn(columns: Sequence[str], diverging: bool, lined: bool, size: float, prefix: str, height: int) -> figure:
+    """The figure before anything is put into it."""
+    plot = blank_figure(prefix=prefix, height=height, y=(0.0, 1.0), tools="")
+    plot.grid.visible = False
+    name_axis(plot.xaxis[0], f"{prefix}heat-x-axis")
+    name_axis(plot.yaxis[0], f"{prefix}heat-y-axis")
+    add_frame_title(plot, f"{prefix}heat-title")
+    mapper = LinearColorMapper(nan_color=CLEAR, name=f"{prefix}heat-colours")
+    themed(mapper, palette="diverging" if diverging else "sequential")
+    source = source_of(f"{prefix}heat-cells", *columns)
+    unknown = plot.rect(
+        "x", "y", 1, 1, source=source, fill_alpha=0.0, line_alpha=0.0,
+        hatch_pattern="right_diagonal_line", hatch_scale=7, hatch_weight=1,
+        view=CDSView(filter=GroupFilter(column_name="missing", group=1.0)),  # an alpha each would be a pattern each
+    )  # fmt: skip
+    themed(unknown.glyph, hatch_color="unknown")
+    colour: Any = {"field": "colour", "transform": mapper}
+    tiles = plot.rect("x", "y", 1, 1, source=source, fill_color=colour, line_color=colour, line_width=1)
+    if lined:
+        themed(tiles.glyph, line_color="grid")
+    lay_marks(plot, name=f"{prefix}heat-marks", role="marker", size=size)
+    now = source_of(f"{prefix}heat-now", "x", "y")
+    for width, role in ((6, "halo"), (3, "marker")):
+        around = plot.rect("x", "y", 1, 1, source=now, fill_alpha=0.0, line_width=width, line_join="miter")
+        themed(around.glyph, line_color=role)
+    words = tooltip("@layer", "@snapshot", "@metric: @words", "@found")
+    plot.add_tools(HoverTool(renderers=[tiles], tooltips=words, visible=False))
+    add_colour_bar(plot, mapper, prefix)
+    return plot
 
 
 def cell_of(index: int, snapshots: int) -> tuple[int, int]:

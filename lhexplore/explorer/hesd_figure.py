@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper
+from bokeh.models import HoverTool, LinearColorMapper
 from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 from jaxtyping import Float
@@ -13,8 +14,9 @@ from numpy import ndarray
 
 from ..diagnosis import Hesd
 from ..diagnosis.hesd.hesd import EXPONENT, LIMIT
-from ..diagnosis.number_texts import short
-from .base_figure import FONT, add_frame_title, blank_figure, empty_source, label_axis, packed, tooltip
+from ..diagnosis.number_texts import counted, short
+from .base_figure import FONT, add_frame_title, blank_figure, packed, tooltip
+from .drawing import DATA, Drawing, axis_settings, name_axis, reach, source_of
 from .escape import plain
 from .frames import Key, Plot
 from .hesd_axes import Ruler, ruler_of_ct, ruler_of_kh
@@ -27,6 +29,8 @@ SIZE = 9  # pixels of a point
 BOTTOM = -100.0  # below every axis; farther away, the browser would round the other edge
 NEAR = 0.15  # of the axis: points so near to the gate would lie under its words
 EDGE = 0.15  # of the axis: words beside points so near to an end go to the other side
+WORDS = ("x", "y", "text", "align", "baseline", "dx", "dy")  # columns of what is written in the figure
+NOTHING, NOWHERE = "not computed yet", "C_t and K_H are infinite or undefined"
 VISIBLE = 1e-3  # of the axis: shorter intervals cannot be seen
 
 
@@ -58,27 +62,27 @@ def hesd_map(types: Sequence[Hesd | None], labels: Sequence[str], *, name: str, 
     drawn = np.isfinite(ct) & np.isfinite(kh)
     across, up = ruler_of_kh(kh[drawn]), ruler_of_ct(ct[drawn])
     path = _path(types, drawn, across, up)
-    plot = blank_figure(prefix=prefix, height=340, x=(across.low, across.high), y=(up.low, up.high))
     exponent = next((h.exponent for h in types if h is not None), EXPONENT)
-    label_axis(plot.xaxis[0], f"{prefix}hesd-x-axis", f"K_H (exponent {exponent:g})", across.ticks)
-    label_axis(plot.yaxis[0], f"{prefix}hesd-y-axis", "C_t = λmin / λmax", up.ticks)
-    add_frame_title(plot, f"{prefix}hesd-title")
     gate = float(up.place(np.array([LIMIT]))[0])
-    _draw_gate(plot, gate, prefix)
     joined = [k for k in range(1, count) if drawn[k - 1] and drawn[k] and _comparable(types[k - 1], types[k])]
-    _draw_path(plot, path, joined, prefix)
-    _draw_points(plot, types, labels, path, prefix)
-    _draw_words(plot, path, labels, across, up, prefix)
-    now = empty_source(f"{prefix}hesd-now", x=1, y=1)
-    for width, role in ((6, "halo"), (3, "marker")):
-        ring = plot.scatter("x", "y", source=now, size=SIZE + 9, fill_alpha=0.0, line_width=width)
-        themed(ring.glyph, line_color=role)
-    if not drawn.any():
-        words = "not computed yet" if all(h is None for h in types) else "C_t and K_H are infinite or undefined"
-        _say(plot, (across.low + across.high) / 2, (up.low + up.high) / 2, words)
+    said = "" if drawn.any() else NOTHING if all(h is None for h in types) else NOWHERE
+    settings = {
+        **reach(prefix, (across.low, across.high), (up.low, up.high)),
+        **axis_settings(f"{prefix}hesd-x-axis", f"K_H (exponent {exponent:g})", across.ticks),
+        **axis_settings(f"{prefix}hesd-y-axis", "C_t = λmin / λmax", up.ticks),
+        f"{prefix}hesd-gate": {"location": gate},
+        f"{prefix}hesd-below": {DATA: {"bottom": [BOTTOM], "top": [gate]}},
+        f"{prefix}hesd-steps": {DATA: _steps(path, joined)},
+        f"{prefix}hesd-whiskers": {DATA: _whiskers(path)},
+        f"{prefix}hesd-points": {DATA: _points(types, labels, path)},
+        f"{prefix}hesd-words": {DATA: _words(path, labels, across, up)},
+        f"{prefix}hesd-said": {
+            DATA: {"x": [(across.low + across.high) / 2], "y": [(up.low + up.high) / 2], "text": [said]}
+        },
+    }
     undecided = any(h is not None and h.type == "undecided" for h, here in zip(types, drawn, strict=True) if here)
     return Plot(
-        root=plot,
+        picture=Drawing(partial(_drawn, max(count - 1, 1), prefix), settings),
         frames=packed({f"{prefix}hesd-now__{key}": getattr(path, key).reshape(-1, 1) for key in ("x", "y")}),
         titles=tuple(_title(h, label, name) for h, label in zip(types, labels, strict=True)),
         sentences=tuple(_sentence(types, k, labels, name, drawn) for k in range(count)),
@@ -114,17 +118,38 @@ def _comparable(a: Hesd | None, b: Hesd | None) -> bool:
     )
 
 
-def _draw_gate(plot: figure, gate: float, prefix: str) -> None:
+def _drawn(last: int, prefix: str) -> figure:
+    """The figure before anything is put into it."""
+    plot = blank_figure(prefix=prefix, height=340, y=(0.0, 1.0))
+    name_axis(plot.xaxis[0], f"{prefix}hesd-x-axis")
+    name_axis(plot.yaxis[0], f"{prefix}hesd-y-axis")
+    add_frame_title(plot, f"{prefix}hesd-title")
+    _draw_gate(plot, prefix)
+    _draw_path(plot, prefix)
+    _draw_points(plot, last, prefix)
+    _draw_words(plot, prefix)
+    now = source_of(f"{prefix}hesd-now", "x", "y")
+    for width, role in ((6, "halo"), (3, "marker")):
+        ring = plot.scatter("x", "y", source=now, size=SIZE + 9, fill_alpha=0.0, line_width=width)
+        themed(ring.glyph, line_color=role)
+    said = plot.text("x", "y", text="text", source=source_of(f"{prefix}hesd-said", "x", "y", "text"))
+    said.glyph.update(text_align="center", text_baseline="middle", text_font_size=FONT)
+    themed(said.glyph, text_color="text")
+    return plot
+
+
+def _draw_gate(plot: figure, prefix: str) -> None:
     plot.grid.visible = False
-    below = plot.hstrip([BOTTOM], [gate], level="underlay", fill_alpha=0.12, line_alpha=0.0)
+    source = source_of(f"{prefix}hesd-below", "bottom", "top")
+    below = plot.hstrip("bottom", "top", source=source, level="underlay", fill_alpha=0.12, line_alpha=0.0)
     themed(below.glyph, fill_color="band")
     line = Span(
-        name=f"{prefix}hesd-gate", location=gate, dimension="width", line_dash=[6, 3], line_width=1.5, level="underlay"
+        name=f"{prefix}hesd-gate", location=0.0, dimension="width", line_dash=[6, 3], line_width=1.5, level="underlay"
     )
     plot.add_layout(themed(line, line_color="text"))
 
 
-def _draw_words(plot: figure, path: _Path, labels: Sequence[str], across: Ruler, up: Ruler, prefix: str) -> None:
+def _words(path: _Path, labels: Sequence[str], across: Ruler, up: Ruler) -> dict[str, list[Any]]:
     """What lies on either side of the gate, and the names of the first and the last point."""
     gate = float(up.place(np.array([LIMIT]))[0])
     near = path.x[np.abs(path.y - gate) < NEAR * (up.high - up.low)]
@@ -143,47 +168,55 @@ def _draw_words(plot: figure, path: _Path, labels: Sequence[str], across: Ruler,
             path.x[k], path.y[k], plain(labels[int(k)]), "left" if right else "right", "bottom" if over else "top",
             9 if right else -9, -5 if over else 5,
         ))  # fmt: skip
-    names = ("x", "y", "text", "align", "baseline", "dx", "dy")
-    source = ColumnDataSource(
-        dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)), name=f"{prefix}hesd-words"
-    )
+    return dict(zip(WORDS, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def _draw_words(plot: figure, prefix: str) -> None:
+    source = source_of(f"{prefix}hesd-words", *WORDS)
     how: Any = {"text_align": "align", "text_baseline": "baseline", "x_offset": "dx", "y_offset": "dy"}
     text = plot.text("x", "y", text="text", source=source, text_font_size="11px", **how)
     text.glyph.update(background_fill_alpha=0.75)
     themed(text.glyph, text_color="text", background_fill_color="halo")
 
 
-def _draw_path(plot: figure, path: _Path, joined: Sequence[int], prefix: str) -> None:
+def _steps(path: _Path, joined: Sequence[int]) -> dict[str, Any]:
     before, after = np.array(joined, dtype=int) - 1, np.array(joined, dtype=int)
-    columns = {"x0": path.x[before], "y0": path.y[before], "x1": path.x[after], "y1": path.y[after]}
-    steps = plot.segment(
-        "x0", "y0", "x1", "y1", source=ColumnDataSource(columns, name=f"{prefix}hesd-steps"), line_width=1.5
-    )
-    themed(steps.glyph, line_color="ghost")
-    whiskers = ColumnDataSource(
-        {
-            "x0": np.concatenate([path.x_ends[:, 0], path.x]), "x1": np.concatenate([path.x_ends[:, 1], path.x]),
-            "y0": np.concatenate([path.y, path.y_ends[:, 0]]), "y1": np.concatenate([path.y, path.y_ends[:, 1]]),
-        },
-        name=f"{prefix}hesd-whiskers",
-    )  # fmt: skip
-    drawn = plot.segment("x0", "y0", "x1", "y1", source=whiskers, line_width=1, line_alpha=0.6)
-    themed(drawn.glyph, line_color="whisker")
+    return {"x0": path.x[before], "y0": path.y[before], "x1": path.x[after], "y1": path.y[after]}
 
 
-def _draw_points(plot: figure, types: Sequence[Hesd | None], labels: Sequence[str], path: _Path, prefix: str) -> None:
-    """The points, coloured from early to late."""
-    count = len(types)
+def _whiskers(path: _Path) -> dict[str, Any]:
+    return {
+        "x0": np.concatenate([path.x_ends[:, 0], path.x]),
+        "x1": np.concatenate([path.x_ends[:, 1], path.x]),
+        "y0": np.concatenate([path.y, path.y_ends[:, 0]]),
+        "y1": np.concatenate([path.y, path.y_ends[:, 1]]),
+    }
+
+
+def _points(types: Sequence[Hesd | None], labels: Sequence[str], path: _Path) -> dict[str, Any]:
     decided = [h is not None and h.type != "undecided" for h in types]
-    source = ColumnDataSource(
-        {
-            "x": path.x, "y": path.y, "time": np.arange(count, dtype=float), "fill": np.array(decided, dtype=float),
-            "label": [plain(label) for label in labels],
-            "words": ["" if h is None else plain(_numbers(h), longest=200) for h in types],
-        },
-        name=f"{prefix}hesd-points", tags=[POINTS],
-    )  # fmt: skip
-    mapper = LinearColorMapper(low=0, high=max(count - 1, 1), name=f"{prefix}hesd-time")
+    return {
+        "x": path.x,
+        "y": path.y,
+        "time": np.arange(len(types), dtype=float),
+        "fill": np.array(decided, dtype=float),
+        "label": [plain(label) for label in labels],
+        "words": ["" if h is None else plain(_numbers(h), longest=200) for h in types],
+    }
+
+
+def _draw_path(plot: figure, prefix: str) -> None:
+    ends = ("x0", "y0", "x1", "y1")
+    steps = plot.segment(*ends, source=source_of(f"{prefix}hesd-steps", *ends), line_width=1.5)
+    themed(steps.glyph, line_color="ghost")
+    whiskers = plot.segment(*ends, source=source_of(f"{prefix}hesd-whiskers", *ends), line_width=1, line_alpha=0.6)
+    themed(whiskers.glyph, line_color="whisker")
+
+
+def _draw_points(plot: figure, last: int, prefix: str) -> None:
+    """The points, coloured from early to late."""
+    source = source_of(f"{prefix}hesd-points", "x", "y", "time", "fill", "label", "words", tags=[POINTS])
+    mapper = LinearColorMapper(low=0, high=last, name=f"{prefix}hesd-time")
     themed(mapper, palette="sequential")
     blank = plot.scatter("x", "y", source=source, size=SIZE, line_alpha=0.0)
     themed(blank.glyph, fill_color="halo")  # the path must not show through a hollow point
@@ -191,12 +224,6 @@ def _draw_points(plot: figure, types: Sequence[Hesd | None], labels: Sequence[st
     points = plot.scatter("x", "y", source=source, size=SIZE, fill_color=colour, fill_alpha="fill", line_width=1.5)
     themed(points.glyph, line_color="marker")
     plot.add_tools(HoverTool(renderers=[points], tooltips=tooltip("@label", "@words"), visible=False))
-
-
-def _say(plot: figure, x: float, y: float, words: str) -> None:
-    text = plot.text([x], [y], text=[words])
-    text.glyph.update(text_align="center", text_baseline="middle", text_font_size=FONT)
-    themed(text.glyph, text_color="text")
 
 
 def _has_length(path: _Path, across: Ruler, up: Ruler) -> bool:
@@ -232,4 +259,5 @@ def _sentence(types: Sequence[Hesd | None], k: int, labels: Sequence[str], name:
         text = f"{plain(name)} at {plain(labels[k])}: {_numbers(h)}; {side}{off}."
     bases = dict.fromkeys(each.kh_basis for each in types if each is not None)
     apart = " K_H comes from different bases, which do not compare and are not joined." if len(bases) > 1 else ""
-    return f"{text}{apart} {sum(each is not None for each in types)} of {len(types)} snapshots computed."
+    known = sum(each is not None for each in types)
+    return f"{text}{apart} {known} of {counted(len(types), 'snapshot')} computed."

@@ -91,7 +91,7 @@ def loss_plot(
         words.glyph.update(text_align="center", text_baseline="middle", text_font_size="14px")
         themed(words.glyph, text_color="text")
     return Plot(
-        root=plot,
+        picture=plot,
         frames=packed({f"{prefix}loss-now__x": np.arange(count, dtype=float).reshape(-1, 1)}),
         titles=("",) * count,
         sentences=tuple(

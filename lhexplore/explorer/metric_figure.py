@@ -1,26 +1,27 @@
 """Draws a metric of some layers over training, with a band for what it may be off, on which a click jumps."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 from jaxtyping import Float
 from numpy import ndarray
 
 from ..diagnosis import Finding
-from ..diagnosis.number_texts import short
+from ..diagnosis.number_texts import counted, short
 from ..figures.shapes import COVER
-from .base_figure import add_frame_title, blank_figure, empty_source, label_axis, packed
+from .base_figure import add_frame_title, blank_figure, packed
+from .drawing import DATA, Drawing, axis_settings, name_axis, reach, source_of
 from .escape import plain
 from .frames import Key, Plot, Shape
 from .heat_figure import Metric, metric_name
 from .located import hover_words, mark_keys
-from .marks import draw_marks
+from .marks import lay_marks, mark_settings
 from .number_axis import NumberAxis, number_axis
 from .ribbons import ribbon
-from .strips import draw_strips
+from .strips import lay_strips, strip_settings
 from .theme import themed
 
 
@@ -87,35 +88,32 @@ def metric_plot(
     spread = COVER * np.where(errors > 0, errors, np.nan)
     axis = axis or metric_axis(values, errors, log=metric.log)
     high = axis.above(ROW) if any(found) else axis.high
-    plot = blank_figure(
-        prefix=prefix, height=height, x=(-0.5, max(count - 0.5, 0.5)), y=(axis.low, high), y_type=axis.y_type, tools=""
-    )
     heading = f"{metric_name(metric)} [{plain(metric.unit)}]" if metric.unit else metric_name(metric)
     marks = {float(k): plain(label, longest=12) for k, label in enumerate(labels)} if ticks is None else ticks
-    label_axis(plot.xaxis[0], f"{prefix}metric-x-axis", time_label, marks)
-    label_axis(plot.yaxis[0], f"{prefix}metric-y-axis", "", axis.ticks)
-    add_frame_title(plot, f"{prefix}metric-title")
     told = [value_texts(*row, metric.unit) for row in zip(values, errors, strict=True)]
-    draw_strips(
-        plot, np.isnan(values).all(axis=0),
-        {
-            "label": [plain(label) for label in labels],
-            **{f"layer{i}": [f"{plain(layer_names[i])}: {text}" for text in told[i]] for i in range(layers)},
-        },
-        name=f"{prefix}metric-cells", along="x",
-    )  # fmt: skip
-    _draw_curves(plot, values, errors, axis, prefix)
+    words = {
+        "label": [plain(label) for label in labels],
+        **{f"layer{i}": [f"{plain(layer_names[i])}: {text}" for text in told[i]] for i in range(layers)},
+    }
     at = axis.position(values[layer]) if 0 <= layer < layers else np.full(count, np.nan)
-    shown = ColumnDataSource({"x": np.arange(count), "y": at}, name=f"{prefix}metric-shown")
-    themed(plot.line("x", "y", source=shown, line_width=9, line_alpha=0.18).glyph, line_color="marker")
-    rule = plot.vspan("x", source=empty_source(f"{prefix}metric-now", x=1), line_width=2)
-    themed(rule.glyph, line_color="marker")
     places = [(k, axis.between(axis.high, high), each) for k, each in enumerate(found)]
-    levels = draw_marks(plot, places, name=f"{prefix}metric-marks", role="finding", names=names or {})
-    if not np.isfinite(values).any():
-        _say(plot, "nothing is known of it yet", (count - 1) / 2, axis.between(axis.low, high))
+    marked, levels = mark_settings(places, name=f"{prefix}metric-marks", names=names or {})
+    said = "" if np.isfinite(values).any() else "nothing is known of it yet"
+    middle = {"x": [(count - 1) / 2], "y": [axis.between(axis.low, high)], "text": [said]}
+    settings = {
+        **reach(prefix, (-0.5, max(count - 0.5, 0.5)), (axis.low, high)),
+        **axis_settings(f"{prefix}metric-x-axis", time_label, marks),
+        **axis_settings(f"{prefix}metric-y-axis", "", axis.ticks),
+        **strip_settings(np.isnan(values).all(axis=0), words, name=f"{prefix}metric-cells", along="x"),
+        **_curves(values, errors, axis, prefix),
+        **marked,
+        f"{prefix}metric-shown": {DATA: {"x": np.arange(count), "y": at}},
+        f"{prefix}metric-said": {DATA: middle},
+    }
     return Plot(
-        root=plot,
+        picture=Drawing(
+            partial(_drawn, min(layers, len(STROKES)), tuple(words), axis.y_type, prefix, height), settings
+        ),
         frames=packed({f"{prefix}metric-now__x": np.arange(count, dtype=float).reshape(-1, 1)}),
         titles=(heading,) * count,
         sentences=tuple(
@@ -166,24 +164,40 @@ def curve(
     return axis.position(values), ribbon(axis.position(values - spread), axis.position(values + spread))
 
 
-def _draw_curves(plot: figure, values: ndarray, errors: ndarray, axis: NumberAxis, prefix: str) -> None:
-    """Bands at the back, curves in front of all of them."""
-    drawn = [curve(*row, axis) for row in zip(values, errors, strict=True)]
-    for i, ((_, (x, y)), stroke) in enumerate(zip(drawn, STROKES, strict=False)):
-        source = ColumnDataSource({"x": x, "y": y}, name=f"{prefix}metric-band{i}")
+def _curves(values: ndarray, errors: ndarray, axis: NumberAxis, prefix: str) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for i, row in enumerate(zip(values, errors, strict=True)):
+        places, (x, y) = curve(*row, axis)
+        settings[f"{prefix}metric-band{i}"] = {DATA: {"x": x, "y": y}}
+        settings[f"{prefix}metric-curve{i}"] = {DATA: {"x": np.arange(len(places)), "y": places}}
+    return settings
+
+
+def _drawn(layers: int, words: Sequence[str], y_type: Literal["linear", "log"], prefix: str, height: int) -> figure:
+    """The figure before anything is put into it: bands at the back, curves in front of all of them."""
+    plot = blank_figure(prefix=prefix, height=height, y_type=y_type, tools="")
+    name_axis(plot.xaxis[0], f"{prefix}metric-x-axis")
+    name_axis(plot.yaxis[0], f"{prefix}metric-y-axis")
+    add_frame_title(plot, f"{prefix}metric-title")
+    lay_strips(plot, words, name=f"{prefix}metric-cells", along="x")
+    for i, stroke in enumerate(STROKES[:layers]):
+        source = source_of(f"{prefix}metric-band{i}", "x", "y")
         themed(plot.patch("x", "y", source=source, fill_alpha=0.2, line_alpha=0.0).glyph, fill_color=stroke.role)
-    for i, ((places, _), stroke) in enumerate(zip(drawn, STROKES, strict=False)):
-        source = ColumnDataSource({"x": np.arange(values.shape[1]), "y": places}, name=f"{prefix}metric-curve{i}")
+    for i, stroke in enumerate(STROKES[:layers]):
+        source = source_of(f"{prefix}metric-curve{i}", "x", "y")
         line = plot.line("x", "y", source=source, line_width=2, line_dash=stroke.dash)
         dots = plot.scatter("x", "y", source=source, size=7, marker=stroke.marker, line_width=1.5)
         themed(line.glyph, line_color=stroke.role)
         themed(dots.glyph, line_color=stroke.role, fill_color=stroke.role)
-
-
-def _say(plot: figure, words: str, x: float, y: float) -> None:
-    text = plot.text([x], [y], text=[words])
-    text.glyph.update(text_align="center", text_baseline="middle", text_font_size="14px")
-    themed(text.glyph, text_color="text")
+    shown = source_of(f"{prefix}metric-shown", "x", "y")
+    themed(plot.line("x", "y", source=shown, line_width=9, line_alpha=0.18).glyph, line_color="marker")
+    rule = plot.vspan("x", source=source_of(f"{prefix}metric-now", "x"), line_width=2)
+    themed(rule.glyph, line_color="marker")
+    lay_marks(plot, name=f"{prefix}metric-marks", role="finding", hover=True)
+    said = plot.text("x", "y", text="text", source=source_of(f"{prefix}metric-said", "x", "y", "text"))
+    said.glyph.update(text_align="center", text_baseline="middle", text_font_size="14px")
+    themed(said.glyph, text_color="text")
+    return plot
 
 
 def _legend(names: Sequence[str], layer: int, unsure: bool) -> tuple[Key, ...]:
@@ -199,5 +213,5 @@ def _legend(names: Sequence[str], layer: int, unsure: bool) -> tuple[Key, ...]:
 
 def _sentence(metric: str, label: str, names: Sequence[str], told: Sequence[str], more: int) -> str:
     parts = [f"{plain(name)} {text}" for name, text in zip(names, told, strict=True)]
-    left = f" {more} more layers are not drawn." if more > 0 else ""
+    left = f" {counted(more, 'more layer')} {'is' if more == 1 else 'are'} not drawn." if more > 0 else ""
     return f"{metric} at {label}: {'; '.join(parts)}.{left}"

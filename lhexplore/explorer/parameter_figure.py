@@ -98,7 +98,7 @@ def singular_plot(states: States, labels: Sequence[str]) -> Plot:
     count = len(states)
     words = [_singular(each) for each in values]
     return Plot(
-        root=plot,
+        picture=plot,
         frames=packed(
             {
                 "singular__x": np.tile(np.arange(1.0, length + 1), (count, 1)),
@@ -174,7 +174,7 @@ def _over_training(
 def _finished(plot: figure, name: str, words: Sequence[str], labels: Sequence[str], legend: tuple[Key, ...]) -> Plot:
     count = len(labels)
     return Plot(
-        root=plot,
+        picture=plot,
         frames=packed({f"{name}-now__x": np.arange(count, dtype=float).reshape(-1, 1)}),
         titles=("",) * count,
         sentences=tuple(f"{plain(label)}: {each}." for label, each in zip(labels, words, strict=True)),

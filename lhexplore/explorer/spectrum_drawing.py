@@ -8,6 +8,7 @@ from bokeh.plotting import figure
 
 from .axes import ValueAxis
 from .base_figure import tooltip
+from .drawing import Sources
 from .flags import draw_flags
 from .frames import Key
 from .located import mark_keys
@@ -18,8 +19,6 @@ from .theme import themed
 
 Kind = Literal["histogram", "density", "cumulative", "rug"]
 KINDS = ("histogram", "density", "cumulative", "rug")
-
-Sources = dict[str, ColumnDataSource]
 
 
 def legend_of(
@@ -48,11 +47,23 @@ def legend_of(
     return (*keys, *mark_keys(levels, "finding"))
 
 
-def draw(plot: figure, sources: Sources, kind: Kind) -> None:
-    """Lay the parts over each other, from the shading at the back to the words in front."""
+def draw(plot: figure, sources: Sources, kind: Kind, label: str) -> None:
+    """Lay the parts over each other, from the shading at the back to the words in front.
+
+    Args:
+        plot: where to draw.
+        sources: by their names without a prefix.
+        kind: of the shape.
+        label: what the axis of counts says.
+    """
     band = plot.quad(left="left", right="right", top=SKY, bottom=GROUND, source=sources["band"], fill_alpha=0.2)
     themed(band.glyph, fill_color="band", line_color="band").line_alpha = 0.0
-    {"histogram": _draw_bars, "rug": _draw_rug}.get(kind, _draw_curve)(plot, sources)
+    if kind == "histogram":
+        _draw_bars(plot, sources)
+    elif kind == "rug":
+        _draw_rug(plot, sources)
+    else:
+        _draw_curve(plot, sources, label)
     if "ghost" in sources:
         ghost = plot.line("x", "y", source=sources["ghost"], line_width=1.2)
         themed(ghost.glyph, line_color="ghost")
@@ -120,14 +131,14 @@ def _draw_bars(plot: figure, sources: Sources) -> None:
     plot.add_tools(HoverTool(renderers=[bars], tooltips=tooltips, visible=False))
 
 
-def _draw_curve(plot: figure, sources: Sources) -> None:
+def _draw_curve(plot: figure, sources: Sources, label: str) -> None:
     body = plot.varea(x="x", y1=GROUND, y2="y", source=sources["curve"], fill_alpha=0.25)
     line = plot.line("x", "y", source=sources["curve"], line_width=2)
     themed(body.glyph, fill_color="bar")
     themed(line.glyph, line_color="bar")
     spread = plot.varea(x="x", y1="low", y2="high", source=sources["spread"], fill_alpha=0.35)
     themed(spread.glyph, fill_color="whisker")
-    tooltips = tooltip("λ = @value", f"{plot.yaxis[0].axis_label}: @true")
+    tooltips = tooltip("λ = @value", f"{label}: @true")
     plot.add_tools(HoverTool(renderers=[line], tooltips=tooltips, mode="vline", visible=False))
 
 

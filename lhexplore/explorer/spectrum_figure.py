@@ -1,12 +1,15 @@
 """Draws the eigenvalues of one block at every snapshot, with what is uncertain about them and what lies over them."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
+from bokeh.plotting import figure
 
 from ..diagnosis import Finding
 from .axes import Scale, ValueAxis, axis_of
-from .base_figure import add_frame_title, blank_figure, empty_source, label_axis, packed, rows
+from .base_figure import add_frame_title, blank_figure, packed, rows
+from .drawing import Drawing, axis_settings, name_axis, reach, source_of
 from .escape import plain
 from .flags import place_flags
 from .frames import Plot
@@ -88,26 +91,19 @@ def spectrum_plot(
         **flags.frames,
     }
     words = {**top.words, **flags.words}
-    plot = blank_figure(
-        prefix=prefix, height=height, x=(axis.start, axis.end), y=(canvas.low, flags.high), y_type="log"
-    )
-    add_frame_title(plot, f"{prefix}frame-title")
-    label_axis(plot.xaxis[0], f"{prefix}x-axis", axis.label, axis.ticks(), tuple(axis.minor_ticks()))
-    label_axis(plot.yaxis[0], f"{prefix}y-axis", canvas.label, _lanes(canvas, others, bool(held), axis.folded))
-    sources = {
-        source: empty_source(
-            f"{prefix}{source}",
-            **{key.split("__")[1]: block.shape[1] for key, block in frames.items() if key.startswith(f"{source}__")},
-        )
-        for source in dict.fromkeys(key.split("__")[0] for key in frames)
+    columns: dict[str, list[str]] = {}
+    for key in (*frames, *words):
+        source, column = key.split("__")
+        columns.setdefault(source, []).append(column)
+    make = partial(_drawn, kind, canvas.label, tuple((s, *named) for s, named in columns.items()), prefix, height)
+    settings = {
+        **reach(prefix, (axis.start, axis.end), (canvas.low, flags.high)),
+        **axis_settings(f"{prefix}x-axis", axis.label, axis.ticks(), axis.minor_ticks()),
+        **axis_settings(f"{prefix}y-axis", canvas.label, _lanes(canvas, others, bool(held), axis.folded)),
     }
-    for source in ("outliers", "flags"):
-        blank = {key.split("__")[1]: [""] * len(sources[source].data["x"]) for key in words if key.startswith(source)}
-        sources[source].data = {**sources[source].data, **blank}
-    draw(plot, sources, kind)
     exact = all(s.exact for s in known)
     return Plot(
-        root=plot,
+        picture=Drawing(make, settings),
         frames=packed({f"{prefix}{key}": block for key, block in frames.items()}),
         titles=tuple(spectrum_title(s, name, label) for s, label in zip(spectra, labels, strict=True)),
         sentences=_sentences(spectra, held, others, found, name, labels),
@@ -116,6 +112,16 @@ def spectrum_plot(
         legend=legend_of(kind, axis, exact=exact, beside=bool(held), overlays=others, levels=flags.levels),
         words={f"{prefix}{key}": texts for key, texts in words.items()},
     )
+
+
+def _drawn(kind: Kind, label: str, columns: Sequence[Sequence[str]], prefix: str, height: int) -> figure:
+    """The figure before anything is put into it; ``label`` is that of the axis of counts."""
+    plot = blank_figure(prefix=prefix, height=height, y_type="log")
+    add_frame_title(plot, f"{prefix}frame-title")
+    name_axis(plot.xaxis[0], f"{prefix}x-axis")
+    name_axis(plot.yaxis[0], f"{prefix}y-axis")
+    draw(plot, {source: source_of(f"{prefix}{source}", *names) for source, *names in columns}, kind, label)
+    return plot
 
 
 def _sentences(
