@@ -20,7 +20,7 @@ from opened_report import Opened, chromium, find_chromium, middle_and_tail  # no
 
 from lhexplore.report import write  # noqa: E402
 
-GOAL_MB, GOAL_OPEN_MS, GOAL_REPAINT_MS = 5.0, 2000, 50
+GOAL_WRITE_S, GOAL_MB, GOAL_OPEN_MS, GOAL_REPAINT_MS = 4.0, 5.0, 2000, 50
 
 
 def main() -> None:
@@ -28,15 +28,18 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=20)
     parser.add_argument("--snapshots", type=int, default=50)
     parser.add_argument("--held-out", action="store_true", help="with spectra of held-out data beside all")
-    parser.add_argument("--repeats", type=int, default=3, help="how often the page is opened")
+    parser.add_argument("--repeats", type=int, default=3, help="how often the report is written again, and opened")
     arguments = parser.parse_args()
     if find_chromium() is None:
         sys.exit("No Chromium found on PATH: install one to measure.")
     session = large(arguments.layers, arguments.snapshots, has_held_out=arguments.held_out)
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        file = write(session, Path(folder) / "report.html")
-        seconds, size = time.perf_counter() - start, file.stat().st_size / 1e6
+        seconds = []
+        for _ in range(1 + arguments.repeats):  # the first time libraries are loaded and metrics are formed
+            start = time.perf_counter()
+            file = write(session, Path(folder) / "report.html")
+            seconds.append(time.perf_counter() - start)
+        size = file.stat().st_size / 1e6
         openings, requests = [], []
         last = arguments.snapshots - 1
         times: list[float] = []
@@ -48,8 +51,10 @@ def main() -> None:
                 requests += [url for url in opened.requests if url != file.as_uri()]
                 opened.close()
     opening, (middle, tail) = statistics.median(openings), middle_and_tail(times)
-    print(f"written in {seconds:.1f} s, {len(times)} movements of the slider")
+    print(f"{len(times)} movements of the slider")
     for what, value, goal in (
+        ("s to write it, the first time", seconds[0], GOAL_WRITE_S),
+        ("s to write it again, median", statistics.median(seconds[1:]), GOAL_WRITE_S),
         ("size in MB", size, GOAL_MB),
         ("ms to the first painted spectrum, median", opening, GOAL_OPEN_MS),
         ("ms from the slider to pixels, median", middle, GOAL_REPAINT_MS),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Large(CannedSession):
 
     def known_diagnosis(self, layer: str | None, snapshot: int | str = -1) -> Diagnosis | None:
         found = self.cached(layer, snapshot)
-        return None if found is None else diagnose(found)
+        return None if found is None else _read(found)
 
     def findings(self, **_: Any) -> Any:
         return self.run
@@ -47,6 +48,12 @@ class Large(CannedSession):
         return {}
 
 
+@cache  # a session, too, judges its run once
+def _read(spectrum: Spectrum) -> Diagnosis:
+    return diagnose(spectrum)
+
+
+@cache  # a session, too, holds its spectra, and what was found out about one is kept with it
 def _estimate(layer: str | None, i: int, k: int, label: str) -> Spectrum:
     rng = np.random.default_rng([i + 1, k])
     top = 0.3 * (1 + 0.4 * i) * (1 + k / 7)

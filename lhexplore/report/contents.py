@@ -17,7 +17,7 @@ from ..explorer.theme import THEMES
 from ..spectrum import Spectrum
 from .blocks import Block, Reading, Session, left_out_words, read
 from .metrics import AT_ONCE, metric_parts
-from .parts import Part
+from .parts import Part, Templates
 from .tables import ends_table, losses_table, quantile_table, types_table
 
 Json = dict[str, Any]
@@ -35,9 +35,12 @@ def contents(session: Session) -> tuple[Json, dict[str, str], Reading]:
     layer, frame = _start(blocks)
     names = {block.key: block.name for block in blocks}
     rows = run_texts(reading.located, names, [row.label for row in shots], [step_words(row) for row in shots])
-    metrics = metric_parts(reading) if shots else []
-    parts = {f"layer-{i}": _layer_part(block, shots) for i, block in enumerate(blocks)}
+    figures = Templates()
+    metrics = metric_parts(reading, figures) if shots else []
+    parts = {f"layer-{i}": _layer_part(block, shots, figures) for i, block in enumerate(blocks)}
     parts |= {f"metric-{i}": text for i, (_, text) in enumerate(metrics)}
+    if shots:
+        parts["loss"] = _loss_part(reading, names, figures)
     return (
         {
             "title": "Layer-wise Hessian spectra",
@@ -55,7 +58,7 @@ def contents(session: Session) -> tuple[Json, dict[str, str], Reading]:
             "chosen": list(range(min(AT_ONCE, len(blocks)))),
             "themes": THEMES,
         },
-        parts | ({"loss": _loss_part(reading, names)} if shots else {}),
+        parts | {"figures": figures.text()},
         reading,
     )
 
@@ -104,8 +107,8 @@ def _row(block: Block) -> Json:
     return {"name": block.name, "short": row_label(block.name), "size": block.size, "kind": block.kind, "cells": cells}
 
 
-def _layer_part(block: Block, shots: Sequence[SnapshotLike]) -> str:
-    part, labels, words = Part(), [step_words(row) for row in shots], [snapshot_words(row) for row in shots]
+def _layer_part(block: Block, shots: Sequence[SnapshotLike], figures: Templates) -> str:
+    part, labels, words = Part(figures), [step_words(row) for row in shots], [snapshot_words(row) for row in shots]
     over, ticks, time_label = block.held_out or None, snapshot_ticks(shots), axis_words(shots)
     spectrum = spectrum_plot(block.spectra, labels, layer=block.name, held_out=over, findings=block.findings)
     evolution = evolution_plot(
@@ -128,8 +131,8 @@ def _layer_part(block: Block, shots: Sequence[SnapshotLike]) -> str:
     )
 
 
-def _loss_part(reading: Reading, names: dict[str | None, str]) -> str:
-    part = Part()
+def _loss_part(reading: Reading, names: dict[str | None, str], figures: Templates) -> str:
+    part = Part(figures)
     found = [reading.located.during(row.label) for row in reading.shots]
     plot = loss_plot(reading.shots, reading.losses, findings=found, names=names)
     words = [snapshot_words(row) for row in reading.shots]

@@ -13,7 +13,7 @@ from ..explorer.metric_figure import STROKES, curve, metric_axis, metric_plot, v
 from ..explorer.places import axis_words, snapshot_ticks, snapshot_words, step_words
 from ..figures.numbers import Described, described, numbers
 from .blocks import Reading
-from .parts import Json, Part
+from .parts import Json, Part, Templates
 from .tables import values_table
 
 SHOWN = (  # the most telling first
@@ -33,14 +33,14 @@ AT_ONCE = len(STROKES)  # curves that can be told apart
 DIGITS = 6  # of positions: far less than a pixel
 
 
-def metric_parts(reading: Reading) -> list[tuple[Json, str]]:
+def metric_parts(reading: Reading, figures: Templates) -> list[tuple[Json, str]]:
     """Name and meaning of every metric that is known anywhere, with its part of the page; one's own come last."""
     made = []
     for name in (*SHOWN, *(name for name in METRICS if name not in BUILT_IN)):
         metric, found = described(name), numbers(reading.run, name, [block.key for block in reading.blocks])
         if np.isfinite(found.value).any():
             entry = {"key": name, "name": metric_name(metric), "unit": metric.unit, "meaning": metric.meaning}
-            made.append((entry, _part(reading, metric, found.value, found.error)))
+            made.append((entry, _part(reading, metric, found.value, found.error, figures)))
     return made
 
 
@@ -49,8 +49,9 @@ def _part(
     metric: Described,
     values: Float[ndarray, "layers snapshots"],
     errors: Float[ndarray, "layers snapshots"],
+    figures: Templates,
 ) -> str:
-    part, names = Part(), [block.name for block in reading.blocks]
+    part, names = Part(figures), [block.name for block in reading.blocks]
     labels, ticks = [step_words(row) for row in reading.shots], snapshot_ticks(reading.shots)
     time_label = axis_words(reading.shots)
     plot = heat_map(

@@ -20,13 +20,34 @@ const lhxPart = (() => {
     return made.buffer;
   }
 
+  // What a figure has of its own is put into the template it was drawn by.
+  function put(doc, settings) {
+    for (const [name, values] of Object.entries(settings)) {
+      const model = doc.get_model_by_name(name);
+      const made = { ...values };
+      if (values.data) made.data = { ...model.data, ...Object.fromEntries(values.data.map(([column, cells]) => [column, typed(cells)])) };
+      if (values.major_label_overrides) made.major_label_overrides = new Map(values.major_label_overrides);
+      model.setv(made);
+    }
+  }
+  const typed = (cells) => (cells.every((v) => v === null || typeof v === "number") ? Float64Array.from(cells, (v) => v ?? NaN) : cells);
+
   // JSON first, then the numbers of its figures.
   async function open(name) {
     const packed = document.getElementById(`part-${name}`)?.textContent.split(" ");
     if (!packed) return {}; // there is nothing to show
     const [head, ...blocks] = await Promise.all(packed.map((each) => lhxFrames.unzip(bytes(each))));
     const part = JSON.parse(new TextDecoder().decode(head));
-    for (const figure of Object.values(part)) if (figure?.document) figure.numbers = numbers(blocks[figure.block]);
+    for (const figure of Object.values(part)) {
+      if (figure?.template === undefined) continue;
+      const { document: drawn, height } = (await lhxPart("figures")).all[figure.template];
+      Object.assign(figure, { height, numbers: numbers(blocks[figure.block]) });
+      figure.make = () => {
+        const doc = Bokeh.require("document").Document.from_json(drawn);
+        put(doc, figure.settings);
+        return doc;
+      };
+    }
     return part;
   }
 

@@ -38,7 +38,7 @@ function lhxStage(name, { source, frame, colours, prepare = () => {}, words = (f
       Bokeh.documents.splice(Bokeh.documents.indexOf(doc), 1);
     }
     figure = fresh;
-    doc = Bokeh.require("document").Document.from_json(fresh.document);
+    doc = fresh.make();
     show();
     colour();
     const root = document.createElement("div");

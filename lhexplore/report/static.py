@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ..figures import Picture
 
 
+SMALL = 40_000  # bytes of vectors that stay vectors
+
+
 class Drawn(NamedTuple):
     """A picture as a data URI, and what it shows."""
 
@@ -50,9 +53,10 @@ def pictures(reading: Reading, layer: int, frame: int) -> list[Drawn]:
 
 
 def _uri(picture: "Picture") -> str:
-    """As vectors, unless dots are smaller."""
-    forms = {"svg+xml": picture._repr_svg_().encode(), "png": picture._repr_png_()}
-    kind, data = min(forms.items(), key=lambda form: len(form[1]))
+    """As vectors, unless they are many and dots are smaller."""
+    kind, data = "svg+xml", picture._repr_svg_().encode()
+    if len(data) > SMALL and len(dots := picture._repr_png_()) < len(data):
+        kind, data = "png", dots
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 

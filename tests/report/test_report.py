@@ -51,7 +51,8 @@ class Page(HTMLParser):
         head, *blocks = [gzip.decompress(base64.b64decode(each)) for each in self.texts[f"part-{name}"].split(" ")]
         part = json.loads(head)
         for figure in part.values():
-            if isinstance(figure, dict) and "document" in figure:
+            if isinstance(figure, dict) and "template" in figure:
+                figure |= self.part("figures")["all"][figure["template"]]
                 planes = np.frombuffer(blocks[figure["block"]], np.uint8).reshape(4, -1)
                 block, count = planes.T.tobytes(), figure["spec"]["count"]
                 figure["numbers"] = {
