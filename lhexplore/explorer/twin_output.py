@@ -67,6 +67,7 @@ class StandIn:
     """
 
     spectra = "none"
+    early = False
 
     def __init__(self, shown: Any, hubs: Any, wants: frozenset[str]) -> None:
         self.wants = wants

@@ -1,9 +1,12 @@
 """What nobody means to do, done to real sessions: every view says so in words and goes on."""
 
+import asyncio
+
 import pytest
 import torch
 from torch import nn
 
+import lhexplore as lh
 from lhexplore import Session, views
 from lhexplore.explorer import state
 from lhexplore.explorer.state import shown
@@ -93,3 +96,25 @@ def test_a_map_of_many_layers_asks_a_few_times_which_are_shown(made, monkeypatch
     heat.paint(heat.hub.look(), heat.wants)
     assert 0 < len(asked) < 15  # with as many as there are layers, 500 layers take seconds
     heat.close()
+
+
+@pytest.mark.parametrize("name", [*views.__all__, "Explorer"])
+def test_what_is_displayed_before_the_first_snapshot_waits_for_it(made, monkeypatch, tmp_path, name):
+    monkeypatch.setattr("IPython.display.publish_display_data", lambda *_, **__: None)
+    monkeypatch.setattr("lhexplore.explorer.shown.in_a_notebook", lambda: True)
+    monkeypatch.setattr("lhexplore.explorer.twin_output.somebody_looks_on", lambda: True)
+    model = nn.Sequential(nn.Linear(3, 2))
+    with lh.record(model, tmp_path) as recorder:
+        session = made(model=model, snapshots=recorder)
+        view = lh.explore(session) if name == "Explorer" else getattr(views, name)(session)
+
+        async def cell():
+            view._repr_mimebundle_()
+
+        asyncio.run(cell())
+        another = views.Scrubber(view)  # draws all that joined
+        assert "Waiting for the first snapshot" in another.note
+        view.settled(PATIENCE)
+        assert "Waiting for the first snapshot" in (view.status if name == "Explorer" else view.note)
+        view.close()
+        another.close()
