@@ -61,7 +61,7 @@ for k, label in enumerate(states):
         signs = np.where(rng.random(row.size) < 0.15, -0.05, 1.0)
         values = signs * 10 ** rng.uniform(-5, 0, row.size) * 0.97**k
         made = Spectrum(row.name, label, row.size, values, np.full(row.size, 1 / row.size), "factor", zero_band=1e-12)
-        session._answers._remember(session._request(row.name, label), made)
+        session._answers._remember(session._request(row.name, label), session._snapshots[label], made)
 session.close()
 """
 SHOW = """

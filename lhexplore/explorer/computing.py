@@ -144,7 +144,7 @@ class Computing:
         return self.judging.of(self._look().main)
 
     def hesd(self, cell: Cell) -> Hesd | None:
-        """The type of the best value there is, in the light of the run once it was judged; a preliminary one says so."""
+        """The type of the best value there is, in the light of the run once judged; a preliminary one says so."""
         best = self.known.best(cell)
         if best is None:
             return None

@@ -57,6 +57,13 @@ const lhxFrames = (() => {
     }
   }
 
+  // At every repaint Bokeh asks the style sheets of the page for each colour, width and font, which has the browser
+  // work out all styles anew. Ours are properties of the models.
+  function unstyle(view) {
+    for (const visual of view.visuals ?? []) if (visual._get_css_value) visual._get_css_value = () => "";
+    for (const child of view.children_views()) unstyle(child);
+  }
+
   // Which cell of `source` (unit squares around x and y; whole strips where it has only one of them) lies below a
   // click; -1 for none. Bokeh's own taps leave out clicks that are long, or follow each other quickly.
   function cellAt(view, source, event) {
@@ -121,5 +128,5 @@ const lhxFrames = (() => {
     }));
   }
 
-  return { unzip, apply, theme, cellAt, legend };
+  return { unzip, apply, theme, unstyle, cellAt, legend };
 })();

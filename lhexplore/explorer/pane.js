@@ -205,6 +205,7 @@ async function render({ model, el }) {
       building = false;
     }
     untab(figure);
+    lhxFrames.unstyle(shown);
     apply();
     if (model.get("guides")) guide(shown);
   };
@@ -249,4 +250,7 @@ async function render({ model, el }) {
   };
 }
 
-export default { render };
+// BokehJS is on its way before anything stands on the page.
+const initialize = ({ model }) => { bokehJS(model).catch(() => {}); }; // render says what went wrong
+
+export default { initialize, render };

@@ -46,6 +46,7 @@ class BokehPane(Framed):
         self._document = Document()
         self._kind: Hashable = None
         self._on_pick = on_pick
+        self._viewed = False  # whether any view ever asked: before, nobody needs to be told of changes
         super().__init__(**traits)
         self.on_msg(self._heard)
 
@@ -60,7 +61,7 @@ class BokehPane(Framed):
             with self.hold_sync():
                 self.frames, self.spec = packed, json.dumps(spec)
                 self.sentences = json.dumps(plot.sentences)
-            if self._plot is plot:
+            if self._plot is plot and self._viewed:
                 self.send({"kind": "document", "document": self._text()})
 
     def close(self) -> None:
@@ -83,6 +84,8 @@ class BokehPane(Framed):
 
     def _document_patched(self, event: Any) -> None:
         """Bokeh calls this for every change of the figure: pass it on to all views."""
+        if not self._viewed:
+            return
         message = Protocol().create("PATCH-DOC", [event])
         self.send(
             {"kind": "patch", "patch": message.content_json, "ids": [b.id for b in message.buffers]},
@@ -99,6 +102,7 @@ class BokehPane(Framed):
             self.send({"kind": "bokehjs"}, buffers=[_BOKEHJS.read_bytes()])
         elif kind == "hello":
             with self._lock:
+                self._viewed = True
                 if self._plot is not None:
                     self.send({"kind": "document", "document": self._text(), "view": content.get("view")})
                 if self.frames and content.get("rows") is False:

@@ -20,6 +20,7 @@ def pane():
     made = BokehPane(picks="heat-cells")
     made.sent = []
     made.send = lambda content, buffers=None: made.sent.append((content, buffers or []))
+    made._heard(made, {"kind": "hello", "view": "v1"}, [])
     yield made
     made.close()
 
@@ -45,6 +46,18 @@ def test_all_frames_travel_once_as_bytes_with_their_table_of_contents(pane, sess
         np.testing.assert_array_equal(sent, rows)
     assert json.loads(pane.sentences) == list(plot.sentences)
     assert kinds(pane) == ["document"]
+
+
+def test_as_long_as_no_view_asked_nothing_is_sent():
+    pane, sent = BokehPane(), []
+    pane.send = lambda content, buffers=None: sent.append(content["kind"])
+    session = CannedSession()
+    for layer in ("conv1", "conv2"):
+        pane.show(plot_of(session, layer), kind="a")
+    assert sent == []
+    pane._heard(pane, {"kind": "hello", "view": "v1"}, [])
+    assert sent == ["document"]
+    pane.close()
 
 
 def test_the_same_kind_of_figure_is_patched_and_another_one_replaced(pane, session):
