@@ -7,7 +7,7 @@ from anywidget import AnyWidget
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("held.js", "keys.js")
-_SHEETS = ("layer_list.css", "help.css", "explorer.css")
+_SHEETS = ("layer_list.css", "help.css", "explorer.css", "cut_off.css")
 
 
 class Sheet(AnyWidget):

@@ -46,3 +46,19 @@ def test_a_skipped_layer_keeps_its_row_and_says_why(hostile: LabPage) -> None:
     row.click(force=True)
     hostile.wait_until("() => __probe.pending() === 0")
     assert hostile.value("explorer.layer") == chosen
+
+
+def test_a_restarted_kernel_is_said_once_and_what_was_known_stays(hostile: LabPage) -> None:
+    hostile.page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+    )  # last: nothing answers any more
+    hostile.wait_until(f"() => __probe.root('{ex.EXPLORER}').matches('.jupyter-widgets-disconnected')", seconds=30)
+    said = hostile.page.evaluate(
+        """() => __probe.all('.lhx-kit, .lhx-kit .jupyter-widgets-disconnected')
+             .map((e) => getComputedStyle(e, '::before').content).filter((text) => text !== 'none')"""
+    )
+    assert sorted(said) == [
+        '"Layers"',
+        '"The kernel that drew this is gone: run the cell again to go on. What was known stays on show."',
+    ]
+    assert hostile.find(ex.CHOSEN).first.is_visible()
