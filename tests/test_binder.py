@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 BINDER = ROOT / "binder"
-CONDA_NAMES = {"torch": "pytorch-cpu"}  # where conda-forge calls it otherwise
+CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}  # where conda-forge calls it otherwise
 NOT_OURS = {"python", "pip"}
 
 
