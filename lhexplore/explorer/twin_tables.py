@@ -74,7 +74,8 @@ def _evolution(view: Any, looking: Selection) -> Table:
 
 def _heat(view: Any, looking: Selection) -> Table:
     rows, values = view.hub.facts.map_rows(looking), view.hub.facts.table(looking)
-    lines = [[entry.name, *map(_words, values[looking.shown.index(entry)])] for entry in rows]
+    at = {entry.name: row for row, entry in enumerate(looking.shown)}
+    lines = [[entry.name, *map(_words, values[at[entry.name]])] for entry in rows]
     name = metric_name(looking.metric)
     return Table.of(f"{name} of every layer at every snapshot.", ["layer", *_steps(view)], lines)
 
@@ -82,8 +83,8 @@ def _heat(view: Any, looking: Selection) -> Table:
 def _metric(view: Any, looking: Selection) -> Table:
     keys = [entry.key for entry in view.rows]
     found = numbers(run_of(KnownRun(view.hub, looking)), view.quantity, keys, looking.main)
-    cells = np.vectorize(_estimate, otypes=[str])(found.value, found.error)
-    lines = [[step, *column] for step, column in zip(_steps(view), cells.T, strict=True)] if cells.size else []
+    cells = [map(_estimate, *row) for row in zip(found.value, found.error, strict=True)]
+    lines = [[step, *column] for step, *column in zip(_steps(view), *cells, strict=True)] if cells else []
     caption = f"{metric_name(view.quantity)} over training, ± 2 standard errors where it is estimated."
     return Table.of(caption, ["snapshot", *(entry.name for entry in view.rows)], lines)
 

@@ -116,5 +116,23 @@ def test_what_is_displayed_before_the_first_snapshot_waits_for_it(made, monkeypa
         assert "Waiting for the first snapshot" in another.note
         view.settled(PATIENCE)
         assert "Waiting for the first snapshot" in (view.status if name == "Explorer" else view.note)
+        if name == "Progress":
+            assert view.compute.disabled
+            assert view.stop.disabled
+        if name == "HeatMap":
+            assert (view.again.layout.display, view.parts.layout.display) == ("none", "none")
         view.close()
         another.close()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_that_diverged_from_the_start_is_told_without_warnings(made):
+    nan = {name: value * float("nan") for name, value in nn.Linear(3, 2).state_dict().items()}
+    page = made(model=nn.Linear(3, 2), snapshots=[nan, nan], held_out=batch(1)).explore(layout="compact")
+    metric = views.MetricPlot(page)
+    metric.settled(PATIENCE)
+    assert "not finite" in page.problem
+    for shown_one in (page, metric):
+        assert "NaN" not in shown_one.twin().words_html().replace("(NaN)", "")  # but for the cause that is told
+    metric.close()
+    page.close()

@@ -63,9 +63,11 @@ class HeatMap(View):
         options = [(words, name) for name, words in ORDERS.items()]
         self.sort = self.own(w.Dropdown(options=options, description="Rows", **_look()), "lhx-order")
         self._undo.append(t.link((self, "order"), (self.sort, "value")).unlink)
-        self.again = self.own(w.Button(description="Sort again", layout=w.Layout(width="auto")), "lhx-again")
+        hidden = w.Layout(width="auto", display="none")  # until there is something to sort
+        self.again = self.own(w.Button(description="Sort again", layout=hidden), "lhx-again")
         self.again.on_click(weakly(self._on_again))
         self.parts = self.own(w.Dropdown(description="Part", **_look()), "lhx-rows")
+        self.parts.layout.display = "none"
         self.parts.observe(weakly(self._on_part), "value")
         self.observe(weakly(self._on_again), "order")
         self.pane = self.figure("heat", "Layers over training", picks="heat-cells", on_pick=weakly(self._on_cell))

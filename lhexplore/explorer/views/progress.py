@@ -18,8 +18,10 @@ class Progress(View):
     wants = frozenset({"progress"})
 
     def build(self) -> Sequence[w.Widget]:
-        compute = w.Button(description="Compute", tooltip="Compute what is missing; try again what failed")
-        stop = w.Button(description="Stop", tooltip="Stop after the product at hand; what is done stays")
+        compute = w.Button(
+            description="Compute", tooltip="Compute what is missing; try again what failed", disabled=True
+        )
+        stop = w.Button(description="Stop", tooltip="Stop after the product at hand; what is done stays", disabled=True)
         self.compute, self.stop = self.own(compute, "lhx-compute"), self.own(stop, "lhx-stop")
         self.state = self.own(Status(), "lhx-part-status")
         compute.on_click(weakly(self._on_compute))
