@@ -57,10 +57,13 @@ const lhxFrames = (() => {
     }
   }
 
-  // At every repaint Bokeh asks the style sheets of the page for each colour, width and font, which has the browser
-  // work out all styles anew. Ours are properties of the models.
+  // At every repaint Bokeh writes the style sheets anew that say where its parts stand, and asks those of the page for
+  // each colour, width and font: the browser has to work out all styles then. Ours are properties of the models, and a
+  // sheet that says the same as before can stay.
   function unstyle(view) {
     for (const visual of view.visuals ?? []) if (visual._get_css_value) visual._get_css_value = () => "";
+    const sheet = view.position;
+    if (sheet?._update) sheet._update = (css) => { if (css !== sheet.css) sheet.el.textContent = css; };
     for (const child of view.children_views()) unstyle(child);
   }
 
