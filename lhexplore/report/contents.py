@@ -58,7 +58,7 @@ def contents(session: Session) -> tuple[Json, dict[str, str], Reading]:
             "chosen": list(range(min(AT_ONCE, len(blocks)))),
             "themes": THEMES,
         },
-        parts | {"figures": figures.text()},
+        parts | figures.parts(),
         reading,
     )
 

@@ -40,10 +40,10 @@ const lhxPart = (() => {
     const part = JSON.parse(new TextDecoder().decode(head));
     for (const figure of Object.values(part)) {
       if (figure?.template === undefined) continue;
-      const { document: drawn, height } = (await lhxPart("figures")).all[figure.template];
-      Object.assign(figure, { height, numbers: numbers(blocks[figure.block]) });
-      figure.make = () => {
-        const doc = Bokeh.require("document").Document.from_json(drawn);
+      figure.numbers = numbers(blocks[figure.block]);
+      figure.make = async () => {
+        const template = await lhxPart(`figure-${figure.template}`);
+        const doc = Bokeh.require("document").Document.from_json(template.document);
         put(doc, figure.settings);
         return doc;
       };

@@ -27,22 +27,22 @@ class Templates:
 
     def __init__(self) -> None:
         self._numbers: dict[Hashable, int] = {}
-        self._made: list[Json] = []
+        self.made: list[Json] = []
 
     def number(self, plot: Plot) -> int:
         """Which one a figure is drawn by."""
         key = plot.picture.key if isinstance(plot.picture, Drawing) else plot
         if key not in self._numbers:
-            self._numbers[key] = len(self._made)
+            self._numbers[key] = len(self.made)
             root = plot.picture.make() if isinstance(plot.picture, Drawing) else plot.root
             document = Document()
             document.add_root(root)
-            self._made.append({"document": document.to_json(deferred=False), "height": root.height})
+            self.made.append({"document": document.to_json(deferred=False), "height": root.height})
         return self._numbers[key]
 
-    def text(self) -> str:
-        """All of them as a part of the page."""
-        return Part(self).text({"all": self._made})
+    def parts(self) -> dict[str, str]:
+        """Each as a part of the page."""
+        return {f"figure-{i}": Part(self).text(each) for i, each in enumerate(self.made)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,10 @@ class Part:
         block = _shared(rounded(block), spec)
         self.blocks.append(np.frombuffer(block, np.uint8).reshape(-1, WIDTH).T.tobytes())
         settings = plot.picture.settings if isinstance(plot.picture, Drawing) else {}
+        template = self.templates.number(plot)
         return {
-            "template": self.templates.number(plot),
+            "template": template,
+            "height": self.templates.made[template]["height"],
             "settings": {
                 name: {key: _plain(value) for key, value in values.items()} for name, values in settings.items()
             },

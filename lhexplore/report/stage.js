@@ -33,12 +33,13 @@ function lhxStage(name, { source, frame, colours, prepare = () => {}, words = (f
   }
 
   async function build(fresh) {
+    const made = await fresh.make();
     if (doc) {
       doc.clear();
       Bokeh.documents.splice(Bokeh.documents.indexOf(doc), 1);
     }
     figure = fresh;
-    doc = fresh.make();
+    doc = made;
     show();
     colour();
     const root = document.createElement("div");
@@ -51,6 +52,7 @@ function lhxStage(name, { source, frame, colours, prepare = () => {}, words = (f
     } finally {
       building = false;
     }
+    lhxFrames.unstyle(view);
     show();
     colour();
   }

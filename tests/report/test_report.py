@@ -52,7 +52,7 @@ class Page(HTMLParser):
         part = json.loads(head)
         for figure in part.values():
             if isinstance(figure, dict) and "template" in figure:
-                figure |= self.part("figures")["all"][figure["template"]]
+                figure |= self.part(f"figure-{figure['template']}")
                 planes = np.frombuffer(blocks[figure["block"]], np.uint8).reshape(4, -1)
                 block, count = planes.T.tobytes(), figure["spec"]["count"]
                 figure["numbers"] = {
