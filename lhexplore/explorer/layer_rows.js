@@ -91,7 +91,7 @@ function buildBranch(node, below, rows, level, id) {
 
 // What a layer's row says at one frame.
 function paintLayer(node, row, { value, share, symbol, word, kind, early, quantity }) {
-  const known = share >= 0; // neither NaN nor, before the first snapshot, nothing
+  const known = !Number.isNaN(share);
   node.fill.style.width = known ? `${(100 * share).toFixed(1)}%` : "0";
   node.bar.classList.toggle("lhx-unknown", !known && row.usable);
   node.number.textContent = known ? short(value) : early;

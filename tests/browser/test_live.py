@@ -75,6 +75,8 @@ def photograph(lab: LabPage, pictures: Path, name: str) -> None:
 
 def test_it_says_what_it_waits_for(lab: LabPage, pictures: Path) -> None:
     lab.wait_until(f"() => __probe.all('{NEWS}')[0]?.textContent.startsWith('Waiting for the first snapshot')")
+    filled = lab.page.evaluate("() => __probe.all('.lhx-layer-fill').map((bar) => bar.offsetWidth)")
+    assert set(filled) == {0}
     lab.find(ex.EXPLORER).first.screenshot(path=pictures / "live-waiting.png")
 
 
