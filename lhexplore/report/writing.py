@@ -15,7 +15,7 @@ from .static import pictures
 def write(session: Session, path: str | Path) -> Path:
     """Write what ``session`` has computed so far to ``path`` and return it; computes nothing.
 
-    Cost: about 0.3 s and 0.15 MB per layer with 50 snapshots, and 1.4 MB for BokehJS. Of more than 4000 spectra some
+    Cost: 0.1 to 0.3 s and 0.1 MB per layer with 50 snapshots, and 1.4 MB for BokehJS. Of more than 4000 spectra some
     layers are left out, and named. A failure leaves an older report as it was.
 
     Raises:
