@@ -4,6 +4,7 @@ import json
 import math
 from html import escape
 from typing import Any
+from unicodedata import bidirectional
 
 from ..figures.names import shown
 
@@ -12,13 +13,19 @@ LONGEST = 60  # characters of a name on screen; the full name is in the data
 # Bokeh reads these pairs as the start of a formula; a zero-width space keeps the text as it is.
 _TEX = (("$$", "$\u200b$"), ("\\[", "\\\u200b["), ("\\(", "\\\u200b("))
 
+_ISOLATE, _END = "\u2068", "\u2069"  # around a piece whose direction nothing else depends on
+
 
 def plain(text: object, *, longest: int = LONGEST) -> str:
-    """Return ``text`` as one short printable line: no control or direction marks, no formula delimiters."""
+    """Return ``text`` as one short printable line: no control or direction marks of its own, no formula delimiters.
+
+    What is written from right to left keeps to itself: it would turn the numbers around it, too.
+    """
     line = shown(text, longest=longest)
     for found, harmless in _TEX:
         line = line.replace(found, harmless)
-    return line
+    turned = not line.isascii() and any(bidirectional(character) in ("R", "AL") for character in line)
+    return f"{_ISOLATE}{line}{_END}" if turned else line
 
 
 def markup(text: object) -> str:

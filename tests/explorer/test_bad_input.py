@@ -9,6 +9,7 @@ from torch import nn
 import lhexplore as lh
 from lhexplore import Session, views
 from lhexplore.explorer import state
+from lhexplore.explorer.escape import plain
 from lhexplore.explorer.state import shown
 
 PATIENCE = 60
@@ -136,3 +137,14 @@ def test_a_run_that_diverged_from_the_start_is_told_without_warnings(made):
         assert "NaN" not in shown_one.twin().words_html().replace("(NaN)", "")  # but for the cause that is told
     metric.close()
     page.close()
+
+
+def test_a_name_from_right_to_left_leaves_the_numbers_behind_it_in_place(made):
+    hebrew = "\u05e9\u05dc\u05d5\u05dd"
+    states = dict.fromkeys((hebrew, "b"), nn.Linear(3, 2).state_dict())
+    view = views.SpectrumPlot(made(model=nn.Linear(3, 2), snapshots=states), snapshot=hebrew)
+    view.settled(PATIENCE)
+    assert f"at \u2068{hebrew}\u2069: 8 eigenvalues" in view.sentence.first
+    assert plain("\u202e" + hebrew) == f"\u2068{hebrew}\u2069"
+    assert plain("λ ± 日本") == "λ ± 日本"
+    view.close()
