@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from bokeh.models import ColumnDataSource
 from numpy import ndarray
 
@@ -31,10 +32,16 @@ def put_columns(source: ColumnDataSource, columns: Mapping[str, Sequence[Any] | 
 
 
 def _differing(old: Sequence[Any] | ndarray, new: Sequence[Any] | ndarray) -> list[int]:
-    """Where they differ; not-a-number is like itself."""
-    pairs = zip(_plain(old), _plain(new), strict=True)
-    return [i for i, (a, b) in enumerate(pairs) if a != b and (a == a or b == b)]
+    return [i for i, (a, b) in enumerate(zip(_plain(old), _plain(new), strict=True)) if not _alike(a, b)]
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two values are the same; not-a-number is. A value may be a whole line."""
+    if isinstance(a, ndarray) or isinstance(b, ndarray):
+        return np.array_equal(a, b, equal_nan=True)
+    return bool(a == b or (a != a and b != b))
 
 
 def _plain(column: Sequence[Any] | ndarray) -> Sequence[Any]:
-    return column.tolist() if isinstance(column, ndarray) else column
+    plain: Sequence[Any] = column.tolist() if isinstance(column, ndarray) else column
+    return plain

@@ -53,3 +53,14 @@ def test_where_most_differ_a_column_travels_as_a_whole(source, events):
 def test_columns_of_another_length_are_new_data(source):
     put_columns(source, {"value": np.zeros(5), "words": ["a"] * 5, "own": [0] * 5})
     assert {len(column) for column in source.data.values()} == {5}
+
+
+def test_a_value_may_be_a_line_of_its_own():
+    source = ColumnDataSource({"xs": [np.array([0.0, np.nan]), np.array([1.0, 2.0])]})
+    document, heard = Document(), []
+    document.add_root(source)
+    document.on_change(heard.append)
+    put_columns(source, {"xs": [np.array([0.0, np.nan]), np.array([1.0, 2.0])]})
+    assert heard == []
+    put_columns(source, {"xs": [np.array([0.0, np.nan]), np.array([1.0, 3.0])]})
+    assert source.data["xs"][1][1] == 3.0
