@@ -50,7 +50,7 @@ def flags(axes: "Axes", found: Sequence[Finding], scale: ValueScale) -> None:
     groups: list[tuple[float, float, list[str]]] = []
     for finding in found:
         value = float(finding.eigenvalue or 0.0)
-        value = abs(value) if scale.kind == "loglog" else value
+        value = max(abs(value), scale.low) if scale.kind == "loglog" else value  # zero stands at the edge
         share = _share(value, scale)
         near = next((group for group in groups if abs(group[1] - share) < 0.05), None)
         if near is None:

@@ -148,3 +148,12 @@ def test_a_name_from_right_to_left_leaves_the_numbers_behind_it_in_place(made):
     assert plain("\u202e" + hebrew) == f"\u2068{hebrew}\u2069"
     assert plain("λ ± 日本") == "λ ± 日本"
     view.close()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_finding_at_zero_has_a_place_on_an_axis_without_zero(made):
+    view = views.SpectrumPlot(made(model=nn.Linear(3, 2)), scale="loglog")
+    view.settled(PATIENCE)
+    picture = view.twin().picture
+    assert "D9" in picture.svg  # positive semi-definite by structure, so the smallest eigenvalue is zero
+    view.close()
