@@ -6,7 +6,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from lhexplore import views
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+GALLERY = Path(__file__).parents[2] / "notebooks" / "02_gallery.ipynb"
+WORDS_ONLY = {"LayerPicker", "HesdBadge", "Findings", "Eigenvectors", "Progress", "Provenance"}  # words and numbers
 LARGEST = 300_000
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -41,6 +45,17 @@ def test_the_explorer_has_a_picture(path: Path) -> None:
         for output in cell.get("outputs", [])
         if output.get("data", {}).get("text/plain", "").startswith("Explorer(")
     ]
-    assert shown
+    assert shown or path == GALLERY
     for data in shown:
         assert base64.b64decode(data["image/png"]).startswith(PNG)
+
+
+@pytest.mark.parametrize("name", views.__all__)
+def test_the_gallery_shows_every_view_without_a_kernel(name: str) -> None:
+    document = nbformat.read(GALLERY, as_version=4)
+    (cell,) = [
+        cell for cell in document.cells if cell.cell_type == "code" and f".{name}(session" in cell.source.split("\n")[0]
+    ]
+    kept = {kind: value for output in cell.outputs for kind, value in output.get("data", {}).items()}
+    assert len(kept["text/html"]) > 300
+    assert name in WORDS_ONLY or base64.b64decode(kept["image/png"]).startswith(PNG)
