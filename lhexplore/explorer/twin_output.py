@@ -29,7 +29,8 @@ from .state import Selection
 from .twin import Twin, picture_metadata
 
 QUIET = 1.5  # seconds without a change before the twin is drawn
-PATIENCE = 15.0  # seconds between two drawings while something is being computed
+PATIENCE = 15.0  # seconds between two drawings while something is being computed …
+SHARE = 30  # … and this many times what the last one took: a large run is drawn for seconds, on the main thread
 PLACES = 4  # outputs of one view that are kept up to date; older ones were probably replaced
 _CHILD = ".jp-OutputArea-child"
 _HERE, _LIVE = f"{_CHILD} .lhx-pictured", ".lhx-kit:not(.lhx-dead, .lhx-dead *)"
@@ -75,7 +76,7 @@ class StandIn:
         self._hubs = tuple(hubs)
         self._places: dict[str, bool] = {}  # ids of outputs, and whether a picture stands before the words
         self._sent: tuple[str, bytes] = ("", b"")
-        self._moved = self._drawn = 0.0
+        self._moved = self._next = 0.0  # when something moved last; when to draw at the earliest while it does
         self._waiting = self._final = False
         self._loop: asyncio.AbstractEventLoop | None = None
         for hub in self._hubs:
@@ -132,7 +133,7 @@ class StandIn:
 
     def _due(self) -> None:
         now = time.monotonic()
-        rest = max(self._moved + QUIET, 0.0 if self._settled() else self._drawn + PATIENCE) - now
+        rest = max(self._moved + QUIET, 0.0 if self._settled() else self._next) - now
         if rest > 0:
             self._later(rest)
             return
@@ -144,8 +145,10 @@ class StandIn:
         shown = self._shown()
         if shown is None or any(hub.ended for hub in self._hubs):
             return
-        self._drawn = time.monotonic()
+        start = time.monotonic()
         self._publish(_twin(shown, picture=True), self._places, update=True)
+        end = time.monotonic()
+        self._next = end + max(PATIENCE, SHARE * (end - start))
 
     def after_cell(self) -> None:
         """Draw once more if all is computed by now; else as far as it is, for it may be the last cell."""
