@@ -15,6 +15,7 @@ from ..figures.numbers import numbers
 from ..figures.run import run_of
 from .escape import plain
 from .located import run_texts
+from .origin import origin_rows
 from .state import Cell, Selection
 from .twin_compare import compare_table
 from .twin_run import KnownRun
@@ -125,6 +126,12 @@ def _parameters(view: Any, looking: Selection) -> Table:
     return Table.of(f"Gradient and parameters of {plain(looking.layer)}.", ["snapshot", *columns], lines)
 
 
+def _provenance(view: Any, looking: Selection) -> Table | None:
+    found = view.hub.computing.known.spectrum(looking.cell) if looking.labels else None
+    caption = f"How the spectrum of {plain(looking.layer)} at {_here(view, looking)} was computed."
+    return None if found is None else Table.of(caption, ["what", "value"], origin_rows(found))
+
+
 def _vectors(view: Any, looking: Selection) -> Table | None:
     pairs = view.pairs
     if pairs is None:
@@ -149,6 +156,7 @@ TABLES: Mapping[str, Callable[[Any, Selection], Table | None]] = MappingProxyTyp
         "LayerPicker": _layers,
         "MetricPlot": _metric,
         "ParameterPlot": _parameters,
+        "Provenance": _provenance,
         "Scrubber": _losses,
         "SpectrumPlot": _spectrum,
     }

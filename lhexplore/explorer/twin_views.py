@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .. import figures
+from ..diagnosis.number_texts import counted
 from .escape import plain
 from .progress_texts import problem_words
 from .state import Selection, requests
@@ -69,7 +70,7 @@ def _layers(view: Any, looking: Selection) -> str:
     usable = [entry for entry in looking.shown if entry.usable and entry.key is not None]
     skipped = sum(not entry.usable for entry in looking.shown)
     more = f"; {skipped} have no spectrum" if skipped else ""
-    return f"{len(usable)} layers{more}. {_where(looking, view.hub)}"
+    return f"{counted(len(usable), 'layer')}{more}. {_where(looking, view.hub)}"
 
 
 def _badge(view: Any, looking: Selection) -> str:
@@ -88,8 +89,8 @@ def _findings(view: Any, _looking: Selection) -> str:
     run = view.hub.facts.located.run
     if run is None:
         return "The rules have not judged yet."
-    silent = f" {len(run.silent)} rules could not judge." if run.silent else ""
-    return f"{len(run.findings)} findings in what is known, most urgent first.{silent}"
+    silent = f" {counted(len(run.silent), 'rule')} could not judge." if run.silent else ""
+    return f"{counted(len(run.findings), 'finding')} in what is known, most urgent first.{silent}"
 
 
 def _progress(view: Any, looking: Selection) -> str:

@@ -39,10 +39,10 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
             (
                 "Every row is a layer with its number of parameters; the bar and the number are the chosen metric at "
                 "the snapshot on show, on one scale for all layers and snapshots.",
-                "The symbol in front is the type of the layer's spectrum, and a hatched bar is not computed yet; modules "
-                "fold, and skipped layers say why.",
-                "Click a row, or walk with the arrow keys and press Enter, to look at a layer; Ctrl-click or Space lays "
-                "up to three more over it.",
+                "The symbol in front is the type of the layer's spectrum, and a hatched bar is not computed yet; "
+                "modules fold, and skipped layers say why.",
+                "Click a row, or walk with the arrow keys and press Enter, to look at a layer; Ctrl-click or Space "
+                "lays up to three more over it.",
             ),
         ),
         "SpectrumPlot": ViewText(
@@ -73,8 +73,8 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
             (
                 "Every row is a layer, every column a snapshot, and the colour is the chosen metric.",
                 "Hatched cells are not known; a triangle marks a cell with a warning, a circle one with a note.",
-                "Click a cell, or walk with the arrow keys, to look at that layer at that snapshot; sorted rows stay as "
-                "they are while you scrub.",
+                "Click a cell, or walk with the arrow keys, to look at that layer at that snapshot; sorted rows stay "
+                "as they are while you scrub.",
             ),
         ),
         "Evolution": ViewText(
@@ -132,8 +132,9 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
         "Provenance": ViewText(
             "Code for this spectrum",
             (
-                "The line is the call that gives exactly the spectrum on show.",
-                "It returns the numbers behind the figure, and the settings and digests they were computed with.",
+                "The line is the call that gives exactly the spectrum on show and the numbers behind the figure.",
+                "Below it stand the settings it was computed with, and digests of weights, data and loss: where these "
+                "are equal, it is the same spectrum.",
                 "Click it to mark all of it, copy it into a cell, and work with the spectrum there.",
             ),
         ),

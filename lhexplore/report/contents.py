@@ -9,6 +9,7 @@ from ..explorer.card import beside, known_card
 from ..explorer.figures import evolution_plot, hesd_map, loss_plot, snapshot_ticks, spectrum_plot
 from ..explorer.heat_figure import row_label
 from ..explorer.located import run_texts, run_words
+from ..explorer.origin import origin_rows
 from ..explorer.places import axis_words, snapshot_words, step_words
 from ..explorer.protocols import SnapshotLike
 from ..explorer.sentences import trace_words
@@ -147,15 +148,7 @@ def _reading(
     return {
         **known_card("", spectrum, diagnosis, findings),
         "beside": beside(spectrum, diagnosis.hesd, held_out, other) if both else [],
-        "provenance": [
-            ["method", f"{spectrum.method}: {spectrum.reason}" if spectrum.reason else spectrum.method],
-            ["curvature", f"{spectrum.curvature} of {spectrum.functional}, split {spectrum.split}"],
-            ["products", f"{spectrum.products:,} in {short(spectrum.seconds)} s"],
-            ["zero band", f"|λ| ≤ {short(spectrum.zero_band)}"],
-            *([["held-out", f"{held_out.method}, {held_out.products:,} products"]] if held_out is not None else []),
-            ["symmetry defect", short(spectrum.symmetry_defect)],
-            *([key, str(value)] for key, value in spectrum.provenance.items()),
-        ],
+        "provenance": origin_rows(spectrum, held_out),
     }
 
 
