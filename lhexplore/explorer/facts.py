@@ -27,7 +27,7 @@ class Facts:
         self.steps: tuple[str, ...] = tuple(step_words(row) for row in self.shots)
         self._session, self._computing, self._known = session, computing, computing.known
         self._table: tuple[Selection | None, Float[ndarray, "e s"]] = (None, np.empty((0, 0)))
-        self._errors = self._table
+        self._errors: tuple[Selection | None, Float[ndarray, "e s"]] = self._table
 
     def losses(self) -> list[dict[str, float]]:
         """Losses and accuracies of every snapshot, by name."""

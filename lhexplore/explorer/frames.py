@@ -218,7 +218,7 @@ _CARRIED: Mapping[type[Model], Sequence[str]] = {
 def _refresh_columns(target: Any, model: ColumnDataSource, fresh: Plot) -> None:
     keys = (key.split("__") for key in (*fresh.frames, *fresh.words))
     shipped = {column for source, column in keys if source == model.name}
-    fixed = {name: column for name, column in model.data.items() if name not in shipped}
+    fixed: dict[str, Any] = {str(name): column for name, column in model.data.items() if name not in shipped}
     put_columns(target, fixed)
 
 

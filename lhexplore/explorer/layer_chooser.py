@@ -18,8 +18,9 @@ class LayerChooser(w.Dropdown):  # type: ignore[misc]
 
     def __init__(self, hub: Hub, words: str, *, remark: Callable[[Entry], str] = lambda _: "") -> None:
         self._hub, self._remark, self._filling = hub, remark, False
+        self._listed = self._choices()
         super().__init__(
-            options=self._choices(),
+            options=self._listed,
             value=hub.layer,
             description=words,
             layout=w.Layout(width="auto", max_width=WIDEST),
@@ -43,8 +44,8 @@ class LayerChooser(w.Dropdown):  # type: ignore[misc]
         choices = self._choices()
         self._filling = True
         try:
-            if choices != self.options:
-                self.options = choices
+            if choices != self._listed:
+                self.options = self._listed = choices
             self.value = self._hub.layer
         finally:
             self._filling = False
