@@ -202,7 +202,7 @@ class Spectrum:
         inside = (at >= 0) & (at < bins)
         shares = self.weights / np.bincount(probe, self.weights)[probe]
         flat = np.bincount(probe[inside] * bins + at[inside], shares[inside], len(numbers) * bins)
-        return flat.reshape(len(numbers), bins)
+        return flat.astype(np.float64, copy=False).reshape(len(numbers), bins)  # of nothing, numpy counts in integers
 
     def _spread(self, rows: Float[ndarray, "p b"]) -> Float[ndarray, " b"]:
         """Standard errors of shares over probes, wide enough for few of them.

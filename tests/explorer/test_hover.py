@@ -8,6 +8,7 @@ from bokeh.models import ColumnDataSource, HoverTool, Model
 from canned import CannedSession
 
 from lhexplore.explorer import Explorer, views
+from lhexplore.explorer.figures import Plot, show_frame
 from lhexplore.explorer.pane import BokehPane
 
 COLUMN = re.compile(r"@\{?(\w+)\}?")
@@ -19,6 +20,12 @@ def panes(box: object) -> Iterator[BokehPane]:
         if isinstance(child, BokehPane):
             yield child
         yield from panes(child)
+
+
+def filled(plot: Plot) -> Model:
+    """The figure as it stands at a snapshot."""
+    show_frame(plot, 8)
+    return plot.root
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +41,11 @@ def roots() -> Iterator[dict[str, Model]]:
         explorer.view = kind
         explorer.settled()
         (spectrum,) = (pane for pane in panes(explorer) if pane.name == "Spectrum")
-        found[kind] = spectrum._plot.root
+        found[kind] = filled(spectrum._plot)
     vectors.compute()
     vectors.settled()
     for view in (*shown, vectors):
-        found |= {pane.name: pane._plot.root for pane in panes(view) if pane._plot is not None}
+        found |= {pane.name: filled(pane._plot) for pane in panes(view) if pane._plot is not None}
     yield found
     for view in (*shown, vectors):
         view.close()
@@ -59,7 +66,7 @@ def test_every_line_says_what_its_number_is(roots: dict[str, Model]) -> None:
 
 
 def _is_text(hover: HoverTool, column: str) -> bool:
-    """Whether the column of what is hovered over holds words; those that come as frames are empty words until then."""
+    """Whether the column of what is hovered over holds words."""
     sources = [renderer.data_source for renderer in hover.renderers]
     kept = [source.data.get(column) for source in sources if isinstance(source, ColumnDataSource)]
     return any(values is not None and len(values) and isinstance(values[0], str) for values in kept)
