@@ -71,6 +71,7 @@ class Hub(Choices):
         self.ended = self.waiting = False
         self.drawing = threading.RLock()  # several widgets change together
         self.audience = Audience()
+        self._heading = 0  # which way the slider went last
         self._news = False  # whether the run may have to be judged again
         self.labels, self.news = self.offer.labels, News()
         self.source = Numbered(session, self.labels) if getattr(session, "grows", False) else session
@@ -142,7 +143,7 @@ class Hub(Choices):
         return Selection(
             offer.entries, offer.labels, offer.places, self.layers, self.layer, self.snapshot,
             view=self.view, scale=self.scale, metric=self.metric, split=self.split,
-            overlay=self.overlay, ggn=self.ggn, alone="layer" in reach and "all" not in reach,
+            overlay=self.overlay, ggn=self.ggn, heading=self._heading, alone="layer" in reach and "all" not in reach,
         )  # fmt: skip
 
     def choose(self, **choices: Any) -> None:
@@ -240,6 +241,7 @@ class Hub(Choices):
         if name == "layers" and self.layer not in self.layers:
             self.layer = self.offer.first(self.layers)
         if name == "snapshot":
+            self._heading = 1 if change["new"] > change["old"] else -1
             self.news.see(self.offer.rows[self.snapshot], last=self.snapshot == last)
             self.changed("news")
         else:

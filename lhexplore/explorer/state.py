@@ -14,6 +14,7 @@ from ..spectrum import WHOLE
 from .protocols import LayerLike
 
 SPLITS = ("data", "held_out", "both")  # which data spectra are shown of
+BEHIND = 3  # who drags the slider goes on in the same direction more often than back
 
 
 class Cell(NamedTuple):
@@ -109,16 +110,23 @@ def requests(key: str | None, labels: Sequence[str], split: str = "data") -> tup
     return tuple(Request(key, label if labels.count(label) == 1 else i, split) for i, label in enumerate(labels))
 
 
-def nearest_first(selected: tuple[str, int], rows: Sequence[str], count: int) -> Iterator[tuple[str, int]]:
+def nearest_first(
+    selected: tuple[str, int], rows: Sequence[str], count: int, heading: int = 0
+) -> Iterator[tuple[str, int]]:
     """The order of work: what is looked at, its neighbours in time, then the other layers from here outwards.
 
-    ``rows`` are the layers that are worth filling; the selected one need not be among them.
+    ``rows`` are the layers that are worth filling; the selected one need not be among them. ``heading`` says which way
+    the slider went last, 1 or -1: what lies behind counts as :data:`BEHIND` times as far.
     """
     name, here = selected
+
+    def far(i: int) -> int:
+        return abs(i - here) * (BEHIND if (i - here) * heading < 0 else 1)
+
     yield selected
-    yield from ((name, i) for i in sorted(range(count), key=lambda i: (abs(i - here), i)) if i != here)
+    yield from ((name, i) for i in sorted(range(count), key=lambda i: (far(i), i)) if i != here)
     row = rows.index(name) if name in rows else 0
-    others = ((abs(i - here), abs(r - row), i, r) for i in range(count) for r in range(len(rows)) if rows[r] != name)
+    others = ((far(i), abs(r - row), i, r) for i in range(count) for r in range(len(rows)) if rows[r] != name)
     yield from ((rows[r], i) for _, _, i, r in sorted(others))
 
 
@@ -139,6 +147,7 @@ class Selection:
     alone: bool = False  # no spectra of other layers are wanted
     overlay: tuple[str, ...] = ()  # layers that lie over the one on show
     ggn: bool = False  # whether its Gauss-Newton matrix does
+    heading: int = 0  # which way the slider went last: 1 or -1
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -198,13 +207,15 @@ class Selection:
     def wanted(self) -> tuple[Cell, ...]:
         """All cells that are worth knowing, best first; the order for one place is formed once."""
         rows = () if self.alone else tuple(entry.name for entry in self.rows)
-        return _wanted(self.layer, self.snapshot, rows, len(self.labels), self.splits, self.over, self.ggn)
+        here = self.layer, self.snapshot, self.heading
+        return _wanted(*here, rows, len(self.labels), self.splits, self.over, self.ggn)
 
 
 @lru_cache(maxsize=8)
 def _wanted(
     layer: str,
     snapshot: int,
+    heading: int,
     rows: tuple[str, ...],
     count: int,
     splits: tuple[str, ...],
@@ -212,7 +223,7 @@ def _wanted(
     ggn: bool,
 ) -> tuple[Cell, ...]:
     cells: dict[Cell, None] = {}
-    for name, k in nearest_first((layer, snapshot), rows, count):
+    for name, k in nearest_first((layer, snapshot), rows, count, heading):
         cells |= dict.fromkeys(Cell(name, k, split) for split in splits)
         cells |= dict.fromkeys(_beside(layer, k, splits[0], over, ggn) if name == layer else ())
     return tuple(cells)

@@ -124,7 +124,8 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
             (
                 "The bar and the line show how many of the wanted spectra are known, how fast they come, and what is "
                 "being computed.",
-                "What you look at is computed first, then its neighbours in time, then the other layers.",
+                "What you look at is computed first, then its neighbours in time, those ahead of the slider before "
+                "those behind, then the other layers.",
                 "Stop ends the work after the product at hand and keeps what is done; Compute goes on and tries again "
                 "what failed.",
             ),

@@ -2,11 +2,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from canned import LAYERS, CannedLayer, CannedSnapshot
+from canned import LAYERS, CannedLayer, CannedSession, CannedSnapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lhexplore.errors import SettingError, SnapshotError, UnknownLayerError, UnknownSnapshotError
+from lhexplore.explorer.hub import Hub
 from lhexplore.explorer.known import Known, words
 from lhexplore.explorer.places import place
 from lhexplore.explorer.state import (
@@ -137,3 +138,22 @@ def test_failures_are_said_in_one_line_and_foreign_ones_with_their_class():
     assert words(SnapshotError("two\nlines")) == "two lines"
     assert words(ZeroDivisionError("by zero")) == "Unexpected ZeroDivisionError: by zero"
     assert words(SettingError()) == "Unexpected SettingError."
+
+
+@pytest.mark.parametrize(("heading", "expected"), [(0, [2, 1, 3, 0, 4]), (1, [2, 3, 4, 1, 0]), (-1, [2, 1, 0, 3, 4])])
+def test_what_lies_ahead_of_the_slider_comes_before_what_lies_behind(heading, expected):
+    order = list(nearest_first(("a", 2), ["a", "b"], 5, heading))
+    assert [k for name, k in order if name == "a"] == expected
+    assert sorted(order) == [(name, k) for name in "ab" for k in range(5)]
+    others = [k for name, k in order if name == "b"]
+    assert others.index(3) < others.index(0) if heading > 0 else others.index(1) < others.index(4)
+
+
+def test_the_way_the_slider_went_last_is_part_of_what_is_looked_at():
+    hub = Hub(CannedSession(), snapshot=3)
+    ways = [hub.look().heading]
+    for snapshot in (5, 4, 4, 6):
+        hub.snapshot = snapshot
+        ways.append(hub.look().heading)
+    hub.close()
+    assert ways == [0, 1, -1, -1, 1]
