@@ -3,10 +3,11 @@
 import builtins
 import subprocess
 import sys
+from dataclasses import replace
 
 import matplotlib
 import pytest
-from canned import HOSTILE, CannedLayer, CannedSession
+from canned import HOSTILE, CannedLayer, CannedSession, spectrum
 from drawn import SVG, ElementTree, frame, svg_texts
 from matplotlib.font_manager import findfont
 
@@ -211,3 +212,11 @@ def test_frames_are_not_squeezed(session):
         frames = picture.figure.axes[:2] if draw is EVERY["compare"] else [frame(picture)]
         wide = sum(axes.get_position().width for axes in frames)
         assert wide > 0.5, picture.caption
+
+
+def test_a_script_that_the_font_lacks_is_text_all_the_same():
+    """Warnings are errors here: none may reach the notebook."""
+    named = [replace(spectrum("conv1", 0, "a"), layer="中文层"), replace(spectrum("conv2", 0, "a"), layer="層")]
+    picture = figures.spectrum(named, "中文层", overlay=["層"])
+    assert picture._repr_png_().startswith(b"\x89PNG")
+    assert "中文层" in svg_texts(picture)
