@@ -216,7 +216,7 @@ def test_frames_are_not_squeezed(session):
 
 def test_a_script_that_the_font_lacks_is_text_all_the_same():
     """Warnings are errors here: none may reach the notebook."""
-    named = [replace(spectrum("conv1", 0, "a"), layer="中文层"), replace(spectrum("conv2", 0, "a"), layer="層")]
-    picture = figures.spectrum(named, "中文层", overlay=["層"])
+    shown, over = (replace(spectrum("conv1", 0, "a"), layer=name) for name in ("中文层", "層"))
+    picture = figures.spectrum(shown, overlay=[over])
     assert picture._repr_png_().startswith(b"\x89PNG")
     assert "中文层" in svg_texts(picture)
