@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..diagnosis.number_texts import short
-from .names import shown
+from .names import block, shown
 from .picture import Picture
 from .run import Run, run_of
 from .scales import TimeAxis, number_axis
@@ -109,5 +109,9 @@ def _marks(axes: "Axes", run: Run, time: TimeAxis) -> str:
         share = room / (1 - room)
         top = high * (high / low) ** share if axes.get_yscale() == "log" else high + share * (high - low)
         axes.set_ylim(low, top)
-    words = [f"{f.rule} from {run.place(index[f.snapshot])} ({shown(f.title, longest=60)})" for f in found]
+    words = [
+        f"{f.rule} {'' if f.layer is None else f'of {block(f.layer)} '}from {run.place(index[f.snapshot])} "
+        f"({shown(f.title, longest=60)})"
+        for f in found
+    ]
     return f"Marked: {'; '.join(words)}." if words else ""

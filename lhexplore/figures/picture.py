@@ -1,6 +1,5 @@
 """A finished figure with the sentence that says what it shows: saved, or shown in a notebook without a kernel."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -52,9 +51,7 @@ class Picture:
             ".png": {"Software": None, "Description": self.caption},
         }[suffix]
         file = BytesIO()
-        with styled(), warnings.catch_warnings():
-            # A name in a script that the font lacks: boxes in a bitmap, but text all the same in .svg.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        with styled():
             self.figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=metadata)
         return file.getvalue()
 

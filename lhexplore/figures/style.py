@@ -3,8 +3,9 @@
 Nothing of matplotlib's global state is left changed: there is no pyplot here, and settings hold only while drawing.
 """
 
+import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..diagnosis.arguments import is_number
@@ -84,7 +85,8 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def styled() -> AbstractContextManager[None]:
+@contextmanager
+def styled() -> Iterator[None]:
     """Matplotlib's defaults and these settings, whatever is set outside, until the block ends.
 
     Raises:
@@ -96,7 +98,10 @@ def styled() -> AbstractContextManager[None]:
         raise UnsupportedError(
             "Figures for papers are drawn by matplotlib, which is not installed: pip install 'lhexplore[plots]'."
         ) from error
-    return style.context(["default", SETTINGS])
+    with style.context(["default", SETTINGS]), warnings.catch_warnings():
+        # A name in a script that the font lacks is boxes in a bitmap, but text all the same in .svg.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from ..curvature import (
     opaque,
 )
 from ..diagnosis import Course, Diagnosis, Methodology, Monitoring, Picks, Relative, RunDiagnosis, Thresholds
+from ..diagnosis.number_texts import counted
 from ..digests import digest_json
 from ..errors import SettingError, UnsupportedError, whole_number
 from ..jobs import Job, Progress, Waitable
@@ -219,7 +220,11 @@ class Session:
         )
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{len(self._layers)} layers × {len(self._snapshots)} snapshots"
+        state = (
+            "closed"
+            if self.closed
+            else f"{counted(len(self._layers), 'layer')} × {counted(len(self._snapshots), 'snapshot')}"
+        )
         return f"Session({state}; {self.description})"
 
     # ---- spectra

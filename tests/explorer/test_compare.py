@@ -202,3 +202,8 @@ def test_a_comparison_that_cannot_be_leaves_nothing_behind(sessions, choices, er
     with pytest.raises(error):
         explore(*sessions(), **choices)
     assert set(WIDGETS) == before
+
+
+def test_what_is_no_session_is_refused_in_words():
+    with pytest.raises(SettingError, match=r"explore takes sessions; got str. Make one: lh.Session"):
+        explore("runs/a")
