@@ -220,11 +220,8 @@ class Session:
         )
 
     def __repr__(self) -> str:
-        state = (
-            "closed"
-            if self.closed
-            else f"{counted(len(self._layers), 'layer')} × {counted(len(self._snapshots), 'snapshot')}"
-        )
+        layers, rows = counted(len(self._layers), "layer"), counted(len(self._snapshots), "snapshot")
+        state = "closed" if self.closed else f"{layers} × {rows}"
         return f"Session({state}; {self.description})"
 
     # ---- spectra
