@@ -61,10 +61,11 @@ def nearest(colours: dict[str, str], vision: str) -> tuple[float, str, str]:
 
 
 def kinds(sheet: str, theme: str) -> dict[str, str]:
-    """The colours of the badges: every name is given twice in a style sheet, for light pages and for dark ones."""
+    """The colours of the badges: every name has two in a style sheet, one for light pages and one for dark ones."""
     file, prefix = SHEETS[sheet]
     text = file.read_text("utf-8")
-    found = {name: re.findall(rf"{prefix}{name}: (#[0-9a-f]{{6}})", text) for name in KINDS}
+    given = {name: " ".join(re.findall(rf"{prefix}{name}: ([^;]*)", text)) for name in KINDS}
+    found = {name: re.findall("#[0-9a-f]{6}", colours) for name, colours in given.items()}
     return {name: colours[theme == "dark"] for name, colours in found.items()}
 
 

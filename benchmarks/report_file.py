@@ -1,4 +1,4 @@
-"""What a report costs: ``python benchmarks/report.py`` writes one and opens it in headless Chromium.
+"""What a report costs: ``python benchmarks/report_file.py`` writes one and opens it in headless Chromium.
 
 20 layers × 50 snapshots of estimated spectra (5 probes × 40 steps) from closed forms, so that nothing is trained.
 Times in the page are those of the browser's own clock: from the start of the navigation to the first painted
