@@ -9,7 +9,6 @@ import traitlets as t
 from .alive import Alive
 from .choices import NAMES, Choices
 from .closing import close_widget
-from .colab import ask_for_widgets
 from .hub import Hub
 from .twin import Twin
 from .twin_output import StandIn, in_a_notebook
@@ -101,7 +100,6 @@ class Shown(w.VBox, Choices):  # type: ignore[misc]
         return self.hub.where
 
     def _repr_mimebundle_(self, **keywords: Any) -> Any:
-        ask_for_widgets()
         if not self._ended and in_a_notebook():
             self._put_twin()
         data = super()._repr_mimebundle_(**keywords)
