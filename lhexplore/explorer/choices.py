@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import index
-from typing import Any
+from typing import Any, SupportsIndex
 
 import traitlets as t
 
@@ -71,6 +71,8 @@ class Offer:
         if name == "snapshot" and not self.labels:
             return 0  # until the first one is there
         if name == "snapshot":
+            if isinstance(value, bool) or not isinstance(value, str | SupportsIndex):
+                raise SettingError(f"snapshot must be a whole number or a label, got {value!r}.")
             return find_snapshot(self.labels, value if isinstance(value, str) else index(value))
         if name == "layers":
             return self._layers([value] if isinstance(value, str) else value)

@@ -32,12 +32,6 @@ def explore(*sessions: Any, **choices: Any) -> "Explorer | Comparison":
         ClosedError: a session was closed.
         UnknownLayerError, UnknownSnapshotError: with near names.
     """
-    for given in sessions:
-        if not all(hasattr(given, name) for name in ("layers", "snapshots", "closed")):
-            raise SettingError(
-                f"explore takes sessions; got {type(given).__name__}. "
-                "Make one: lh.Session(model, loader, loss, snapshots='runs/a')."
-            )
     if len(sessions) == 1:
         return Explorer(sessions[0], **choices)
     if len(sessions) == 2:

@@ -13,13 +13,13 @@ from ..diagnosis import Finding
 from .axes import Scale
 from .escape import plain
 from .frames import Plot
+from .refused import NOT_YET, refused
 from .spectrum_figure import Kind, spectrum_plot
 from .spectrum_shapes import Spectra
 
 NARROWEST = 380  # pixels; with less room the second figure stands below the first
 BESIDE = f":host {{ flex: 1 1 {NARROWEST}px !important; width: auto !important; }}"
 WRAP = ":host { flex-wrap: wrap !important; }"
-UNKNOWN = "not computed yet"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +27,7 @@ class Side:
     """What one side shows at every snapshot of both.
 
     ``absent`` says why there can be no spectrum; empty where there is one, or where it is only not computed yet.
+    ``refused`` says why a spectrum could not be computed; empty where none was tried and failed.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Side:
     held_out: Spectra | None
     findings: Sequence[Sequence[Finding]]
     absent: Sequence[str]
+    refused: Sequence[str] = ()
 
 
 def compare_plot(
@@ -98,9 +100,9 @@ def _own(whole: Plot, side: Side, rows: slice, prefix: str) -> Plot:
     words = {key: list(texts[rows]) for key, texts in whole.words.items()}
     for source, start in (("missing", ""), ("over-missing", "held-out: ")):
         if f"{prefix}{source}__x" in whole.frames:
-            words[f"{prefix}{source}__words"] = [[start + (why or UNKNOWN)] for why in side.absent]
+            words[f"{prefix}{source}__words"] = [[start + (why or NOT_YET)] for why in side.absent]
             _said_by_frame(whole.root, f"{prefix}{source}")
-    return replace(
+    own = replace(
         whole,
         picture=whole.root,
         frames={key: np.ascontiguousarray(block[rows]) for key, block in whole.frames.items()},
@@ -114,6 +116,7 @@ def _own(whole: Plot, side: Side, rows: slice, prefix: str) -> Plot:
         ),
         words=words,
     )
+    return refused(own, side.refused) if side.refused else own
 
 
 def _said_by_frame(root: Any, source: str) -> None:

@@ -34,7 +34,9 @@ class Pairs(Protocol):
     def residuals(self) -> Float[ndarray, " k"]: ...
 
 
-def eigenvector_plot(pairs: Pairs | None, shapes: Shapes, *, name: str, label: str, prefix: str = "") -> Plot:
+def eigenvector_plot(
+    pairs: Pairs | None, shapes: Shapes, *, name: str, label: str, failed: str = "", prefix: str = ""
+) -> Plot:
     """Draw eigenvectors of one block at one snapshot, a row of pictures each, all on one scale of colours.
 
     Every vector has length 1 and the sign with which its largest component is positive. The source ``vector-0-1`` holds
@@ -45,6 +47,7 @@ def eigenvector_plot(pairs: Pairs | None, shapes: Shapes, *, name: str, label: s
         shapes: name and shape of the block's tensors, in the order of the components.
         name: of the block.
         label: of the snapshot.
+        failed: a sentence on why there are none, where computing failed.
         prefix: makes the names of sources unique where several figures share a page.
     """
     start = f"{plain(name)} at {plain(label)}"
@@ -54,7 +57,7 @@ def eigenvector_plot(pairs: Pairs | None, shapes: Shapes, *, name: str, label: s
         text = plot.text([0.5], [0.5], text=["eigenvectors are not computed yet"])
         text.glyph.update(text_align="center", text_baseline="middle", text_font_size="14px")
         themed(text.glyph, text_color="text")
-        return _still(plot, f"{start}: eigenvectors are not computed yet. Press Compute.")
+        return _still(plot, f"{start}: {failed or 'eigenvectors are not computed yet. Press Compute.'}")
     vectors = [upright(vector) for vector in pairs.vectors]
     pictures = [_largest(tiles(vector, shapes)) for vector in vectors]
     top = max(float(np.nanmax(np.abs(tile.dots), initial=0.0)) for kept in pictures for tile in kept) or 1.0

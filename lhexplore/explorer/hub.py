@@ -15,12 +15,13 @@ from weakref import WeakValueDictionary
 import ipywidgets as w
 import traitlets as t
 
-from ..errors import ClosedError, SettingError
+from ..errors import ClosedError
 from .audience import Audience, Viewer
 from .choices import NAMES, Choices, Offer
 from .closing import close_widget
 from .computing import Computing
 from .facts import Facts
+from .given import require_session
 from .growth import News, grow, waiting_words
 from .known import words
 from .located import Located
@@ -61,6 +62,7 @@ class Hub(Choices):
     _shared: ClassVar["WeakValueDictionary[int, Hub]"] = WeakValueDictionary()  # for bare views, by session
 
     def __init__(self, session: Any, **choices: Any) -> None:
+        require_session(session, "A page or a view shows a Session")
         if session.closed:
             raise ClosedError("This session was closed. Make a new Session: cached results are found again.")
         self.hub, self.session, self.offer = self, session, Offer.of(session)
@@ -98,8 +100,7 @@ class Hub(Choices):
         """
         hub = getattr(source, "hub", None)
         session = hub.session if isinstance(hub, cls) else source
-        if not all(hasattr(session, name) for name in ("layers", "snapshots", "closed")):
-            raise SettingError(f"A view shows a Session, an Explorer or another view; got {type(source).__name__}.")
+        require_session(session, "A view shows a Session, an Explorer or another view")
         if not isinstance(hub, cls) or hub.ended:
             hub = cls._shared.get(id(session))
         if hub is None or hub.ended or session.closed:

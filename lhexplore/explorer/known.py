@@ -77,6 +77,11 @@ class Known:
         with self._lock:
             return self._failures.get(cell)
 
+    def all_failures(self, cells: Iterable[Cell]) -> list[Exception | None]:
+        """Why each of these has no value; None where it has, or was not tried."""
+        with self._lock:
+            return [self._failures.get(cell) for cell in cells]
+
     def best(self, cell: Cell) -> Spectrum | None:
         """The complete value, else the newest preliminary one."""
         with self._lock:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..diagnosis.monitor.calibrate import Calibration, calibrate
+from ..diagnosis.monitor.calibrate import LEAST_POINTS, Calibration, calibrate
 from ..diagnosis.monitor.cusum import Monitoring, MonitorSettings, follow
-from ..diagnosis.monitor.healthy import Reference
+from ..diagnosis.monitor.healthy import LEAST_POINTS as LEAST_OF_A_COURSE
+from ..diagnosis.monitor.healthy import Reference, log_trace
 from ..errors import EmptyFolderError, SettingError
 from ..snapshots import Snapshots, traces_file
 from ..trace_point import TracePoint
@@ -83,6 +84,7 @@ def monitor(
         return follow(_run(session, [], source)[0], reference, limits)
     given = [] if reference is None else _listed(reference)
     run, runs = _run(session, given, source)
+    _require_long(given, runs, LEAST_OF_A_COURSE if false_alarms is None else LEAST_POINTS)
     if false_alarms is not None:
         limits = calibrate(runs, false_alarms=false_alarms, settings=limits).settings
     return follow(run, Reference.of(runs, floor=limits.floor) if runs else None, limits)
@@ -96,12 +98,18 @@ def reference_of(given: Any, *, floor: float) -> Reference:
     """
     if isinstance(given, Reference):
         return given
-    return Reference.of([_any_points(one) for one in _listed(given)], floor=floor)
+    listed = _listed(given)
+    runs = [_any_points(one) for one in listed]
+    _require_long(listed, runs, LEAST_OF_A_COURSE)
+    return Reference.of(runs, floor=floor)
 
 
 def calibrated(reference: Any, **settings: Any) -> Calibration:
     """:func:`lhexplore.diagnosis.calibrate.calibrate` for runs in whatever form: folders, sessions, ``Snapshots``."""
-    return calibrate([_any_points(one) for one in _listed(reference)], **settings)
+    listed = _listed(reference)
+    runs = [_any_points(one) for one in listed]
+    _require_long(listed, runs, LEAST_POINTS)
+    return calibrate(runs, **settings)
 
 
 def points_of(given: Any, source: Source = "recorded") -> Points:
@@ -145,6 +153,31 @@ def _any_points(given: Any) -> Points:
     if not found:
         raise SettingError(_NOTHING.format(what=f"The reference {given!r:.80}"))
     return found
+
+
+def _require_long(given: Sequence[Any], runs: Sequence[Points], least: int) -> None:
+    """See that every run has enough usable traces of one layer at least; those that have not are named."""
+    found = [(_called(one, k), _usable(run)) for k, (one, run) in enumerate(zip(given, runs, strict=True))]
+    if short := [f"{name} has {count}" for name, count in found if count < least]:
+        raise SettingError(
+            f"The reference is too short: {', '.join(short)} measurements with a usable trace of one layer, and "
+            f"{least} are needed. Record for longer or more often (curvature_every=), or leave such a run out."
+        )
+
+
+def _usable(run: Points) -> int:
+    """At how many steps a run has a trace above zero, in the layer that has most."""
+    steps: dict[str, set[float]] = {}
+    for point in run:
+        for layer, trace in point.traces.items():
+            if not log_trace(*trace)[1]:
+                steps.setdefault(layer, set()).add(point.step)
+    return max(map(len, steps.values()), default=0)
+
+
+def _called(given: Any, place: int) -> str:
+    """A run by its folder where it is given by one, else by its number."""
+    return repr(str(given)) if isinstance(given, str | os.PathLike) else f"run {place + 1}"
 
 
 def _run(session: "Session", runs: Sequence[Any], source: Source) -> tuple[Points, list[Points]]:

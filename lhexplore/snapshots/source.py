@@ -80,7 +80,7 @@ class Snapshots(Sequence[Snapshot]):
             return cls.from_files(source) if _is_glob(source) else cls.discover(source)
         if isinstance(source, nn.Module):
             return cls([held("now", unwrapped(source).state_dict())], where="the live weights")
-        if isinstance(source, Mapping):
+        if isinstance(source, Mapping) and source:
             if is_series(source):
                 return cls(held_all(source.items(), numbers_are_steps=True), where="a dictionary of state_dicts")
             return cls([held("given", source)], where="a state_dict")

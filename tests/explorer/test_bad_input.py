@@ -1,13 +1,16 @@
 """What nobody means to do, done to real sessions: every view says so in words and goes on."""
 
 import asyncio
+import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import lhexplore as lh
 from lhexplore import Session, views
+from lhexplore.errors import SettingError
 from lhexplore.explorer import state
 from lhexplore.explorer.escape import plain
 from lhexplore.explorer.state import shown
@@ -157,3 +160,92 @@ def test_a_finding_at_zero_has_a_place_on_an_axis_without_zero(made):
     picture = view.twin().picture
     assert "D9" in picture.svg  # positive semi-definite by structure, so the smallest eigenvalue is zero
     view.close()
+
+
+UNUSABLE = {
+    "not finite": (
+        lambda: {name: value * float("nan") for name, value in network().state_dict().items()},
+        "not finite",
+    ),
+    "another shape": (lambda: network(5).state_dict(), "does not fit the model"),
+}
+
+
+def network(width=4):
+    return nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Linear(width, 2))
+
+
+@pytest.mark.parametrize("unusable", UNUSABLE)
+def test_what_failed_is_not_said_to_be_not_computed_yet(made, unusable):
+    spoilt, why = UNUSABLE[unusable]
+    session = made(snapshots=[network().state_dict(), spoilt()], held_out=batch(1))
+    page = session.explore(layout="compact", snapshot=1, overlay="2", ggn=True)
+    page.settled(PATIENCE)
+    names = ("SpectrumPlot", "Evolution", "HesdMap", "HeatMap", "ComparePlot", "MetricPlot", "Eigenvectors")
+    for name in names:
+        view = getattr(views, name)(page)
+        view.settled(PATIENCE)
+        told, twin = json.loads(view.sentence.texts), view.twin(picture=False).sentence
+        assert told[-1] == twin
+        assert "could not be" in twin
+        assert why in twin
+        assert "computed yet" not in twin
+        assert "Press Compute" not in twin
+        if len(told) > 1:
+            assert "could not be" not in told[0]
+        view.close()
+    one = views.SpectrumPlot(page)
+    one.settled(PATIENCE)
+    assert "2: could not be computed. The Gauss-Newton matrix: could not be computed." in one.sentence.texts
+    page.split = "both"
+    page.settled(PATIENCE)
+    assert "On held-out data: could not be computed." in json.loads(one.sentence.texts)[-1]
+    one.close()
+    page.close()
+
+
+def test_a_metric_of_gradients_that_could_not_be_had_says_why(made):
+    spoilt, why = UNUSABLE["not finite"]
+    view = views.MetricPlot(made(snapshots=[network().state_dict(), spoilt()]), metric="gradient_norm", snapshot=1)
+    view.hub.computing.stating.wish()
+    view.settled(PATIENCE)
+    view.hub.computing.stating.wait(PATIENCE)
+    view.settled(PATIENCE)
+    first, second = json.loads(view.sentence.texts)
+    assert "could not be" not in first
+    assert "2 of 2 layers could not be computed" in second
+    assert why in second
+    view.close()
+
+
+def test_eigenvectors_that_were_asked_for_in_vain_say_why(made):
+    spoilt, why = UNUSABLE["not finite"]
+    view = views.Eigenvectors(made(snapshots=[spoilt()]))
+    view.settled(PATIENCE)
+    assert "Press Compute" in view.sentence.first
+    view.compute()
+    view.settled(PATIENCE)
+    assert "eigenvectors could not be computed: " in view.sentence.first
+    assert why in view.sentence.first
+    view.close()
+
+
+@pytest.mark.parametrize("odd", [1.5, True, None, [0]])
+def test_a_snapshot_that_is_neither_number_nor_label_is_refused_in_words(made, odd):
+    session = made()
+    with pytest.raises(SettingError, match="snapshot must be a whole number or a label, got"):
+        lh.explore(session, snapshot=odd)
+    with pytest.raises(SettingError, match="snapshot must be a whole number or a label, got"):
+        views.SpectrumPlot(session, snapshot=odd)
+
+
+def test_a_number_of_another_library_is_a_number(made):
+    view = views.Scrubber(made(), snapshot=np.int64(1))
+    assert view.snapshot == 1
+    view.close()
+
+
+def test_no_snapshots_at_all_are_told_as_such(made):
+    for nothing in ({}, []):
+        with pytest.raises(SettingError, match="snapshots is empty"):
+            made(snapshots=nothing)

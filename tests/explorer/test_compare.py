@@ -8,8 +8,9 @@ import ipywidgets
 import pytest
 from canned import LAYERS, STEPS, CannedLayer, CannedSession, CannedSnapshot, CannedSnapshots, snapshots
 
+from lhexplore import Session
 from lhexplore.errors import ClosedError, SettingError, UnknownLayerError
-from lhexplore.explorer import Explorer
+from lhexplore.explorer import Explorer, views
 from lhexplore.explorer.compare import Comparison, explore
 from lhexplore.explorer.pair import matched
 from lhexplore.explorer.progress_texts import CLOSED
@@ -204,6 +205,19 @@ def test_a_comparison_that_cannot_be_leaves_nothing_behind(sessions, choices, er
     assert set(WIDGETS) == before
 
 
-def test_what_is_no_session_is_refused_in_words():
-    with pytest.raises(SettingError, match=r"explore takes sessions; got str. Make one: lh.Session"):
-        explore("runs/a")
+@pytest.mark.parametrize("show", [explore, Explorer, views.SpectrumPlot])
+@pytest.mark.parametrize(
+    ("given", "came"), [("runs/a", "str"), ([complete()], "list"), (None, "NoneType"), (Session, "the class Session")]
+)
+def test_what_is_no_session_is_refused_in_words(show, given, came):
+    before = set(WIDGETS)
+    with pytest.raises(SettingError, match=rf"shows a Session.*; got {came}\. Make a session: lh\.Session"):
+        show(given)
+    assert set(WIDGETS) == before
+
+
+def test_a_second_run_that_is_no_session_is_refused_in_words():
+    with pytest.raises(SettingError, match=r"shows a Session; got NoneType\."):
+        explore(complete(), None)
+    with pytest.raises(SettingError, match=r"beside the first; got None\. Leave it out"):
+        views.ComparePlot(complete(), None)

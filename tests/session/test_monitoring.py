@@ -158,3 +158,17 @@ def test_settings_that_make_no_sense_are_refused(session, tmp_path):
         monitor(session, tmp_path / "run", false_alarms=0.05)
     with pytest.raises(SettingError, match="at least 3 healthy runs"):
         monitor(session, false_alarms=0.05)
+
+
+def test_a_reference_that_is_too_short_is_named_with_what_it_has_and_needs(session, tmp_path):
+    short = [run(tmp_path / name, seed=9, steps=2) for name in ("short", "also")]
+    long = run(tmp_path / "long", seed=8)
+    for use in (lambda given: reference_of(given, floor=0.05), lambda given: monitor(session, given)):
+        with pytest.raises(SettingError, match=r"short' has 2, '.*also' has 2 measurements .* 3 are needed"):
+            use([*short, long])
+    seven = run(tmp_path / "seven", seed=7, steps=7)
+    with pytest.raises(SettingError, match=r"'.*seven' has 7 measurements .* 8 are needed"):
+        calibrated([long, seven, long])
+    points = recorded_traces(session)[:1]
+    with pytest.raises(SettingError, match="run 1 has 1 measurements"):
+        record(network(), tmp_path / "new", data=(X, Y), loss=CRITERION, curvature_every=1, reference=points)

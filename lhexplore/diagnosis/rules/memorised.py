@@ -65,6 +65,8 @@ def _against_reference(grid: Grid, fires: Bool[ndarray, " snapshots"]) -> Sign |
     if grid.course.reference is None:
         return Silence("D2", "no witness")
     reference = Grid(grid.course.reference, grid.limits, {})
+    if not reference.known.any():
+        return Silence("D2", "no reference spectra")
     if what := differently_measured(grid, reference):
         return Silence("D2", "reference measured otherwise", {"what": what})
     ratio = excess(grid, reference)

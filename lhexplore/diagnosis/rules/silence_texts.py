@@ -32,6 +32,7 @@ SILENCES = {
         "The trace monitor's alarms of {layers} were left out: there are no spectra of them in this run. Compute them, "
         "or mend the names."
     ),
+    "no reference spectra": Phrase("The reference run has no spectra yet: call reference.compute()."),
     "other reference": Phrase(
         "The reference run has no snapshots at comparable training losses with spectra of the same blocks, made in the "
         "same way."

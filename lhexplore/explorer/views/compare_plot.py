@@ -9,10 +9,11 @@ from ...diagnosis.side_by_side import side_by_side
 from ...errors import SettingError
 from ..autoscale import Autoscale
 from ..choices import SPLIT_WORDS
-from ..compare_figure import UNKNOWN, Side, compare_plot
+from ..compare_figure import Side, compare_plot
 from ..hub import Hub
 from ..layer_chooser import LayerChooser
 from ..pair import Ear, Pair, listening
+from ..refused import NEVER, NOT_YET
 from ..spectrum_figure import KINDS
 from ..state import Cell, Entry, Selection
 from ..view import View
@@ -47,6 +48,11 @@ class ComparePlot(View):
     says = ("view", "scale")
 
     def __init__(self, source: Any, *beside: Any, **choices: Any) -> None:
+        if any(each is None for each in beside):
+            raise SettingError(
+                "ComparePlot takes another run or names of layers beside the first; got None. Leave it out to see the "
+                "next layer."
+            )
         names = [each for each in beside if isinstance(each, str)]
         others = [each for each in beside if not isinstance(each, str)]
         if len(names) > 2 or len(others) > 1 or (names and others) or (names and "layer" in choices):
@@ -153,6 +159,7 @@ class ComparePlot(View):
             held_out=held,
             findings=[facts.findings(cell, looking) if cell else () for cell in cells],
             absent=["" if c else lacks.format(places[k]) for k, c in enumerate(cells)],
+            refused=[hub.facts.reasons([c])[0] if c else "" for c in cells],
         )
 
     def _words_of(self, k: int, a: Side, b: Side, own: Cell | None, other: Cell | None) -> str:
@@ -162,7 +169,7 @@ class ComparePlot(View):
             computing = [hub.computing for hub in self.pair.hubs]
             left, right = computing[0].hesd(own), computing[1].hesd(other)
             return side_by_side(one, two, types=(left, right) if left and right else None)
-        missing = [f"{side.name}: {side.absent[k] or UNKNOWN}" for side, found in ((a, one), (b, two)) if found is None]
+        missing = [f"{side.name}: {_why(side, k)}" for side, found in ((a, one), (b, two)) if found is None]
         return f"Nothing to compare here. {'; '.join(missing)}."
 
     def moved(self, places: Mapping[int, int]) -> None:
@@ -200,3 +207,8 @@ class ComparePlot(View):
 
     def _words(self) -> str:
         return f"{super()._words()}, beside {self.pair.hubs[1].layer!r}"
+
+
+def _why(side: Side, k: int) -> str:
+    """Why one side has no spectrum at a snapshot."""
+    return side.absent[k] or (f"{NEVER}: {side.refused[k].rstrip('.')}" if side.refused[k] else NOT_YET)

@@ -8,9 +8,11 @@ import ipywidgets as w
 from ...jobs import State, Worker
 from ..eigenvector_figure import Pairs, eigenvector_plot
 from ..escape import plain
+from ..facts import BRIEF
 from ..known import words
 from ..pane import BokehPane
 from ..progress_texts import LONG
+from ..refused import NEVER
 from ..state import Cell, Selection
 from ..view import View
 from ..weak import weakly
@@ -59,9 +61,10 @@ class Eigenvectors(View):
         wanted = self._wanted()
         cell, pairs = wanted[0], self._known.get(wanted)
         label = self.hub.facts.labels(looking)[cell.snapshot]
-        if self._shown != (wanted, id(pairs)):
-            self._shown = wanted, id(pairs)
-            plot = eigenvector_plot(pairs, self._shapes(looking, pairs), name=cell.layer, label=label)
+        why = self._why(wanted)
+        if self._shown != (wanted, id(pairs), why):
+            self._shown = wanted, id(pairs), why
+            plot = eigenvector_plot(pairs, self._shapes(looking, pairs), name=cell.layer, label=label, failed=why)
             self.pane.show(plot, kind=self._shown)
             self.sentence.say(plot.sentences)
         busy = self._worker.busy and self._asked == wanted
@@ -97,6 +100,13 @@ class Eigenvectors(View):
 
     def _shapes(self, looking: Selection, pairs: Pairs | None) -> Any:
         return [] if pairs is None else self.hub.session.shapes(looking.key(looking.layer))
+
+    def _why(self, wanted: Wanted) -> str:
+        """Why there are none: they were refused, or the spectrum was, so that they would hardly be had either."""
+        (lost,) = self.hub.facts.reasons([wanted[0]])
+        if wanted in self._failures:
+            return f"eigenvectors {NEVER}: {plain(self._failures[wanted], longest=BRIEF)}"
+        return f"eigenvectors are not computed, and the spectrum {NEVER}: {lost}" if lost else ""
 
     def _wanted(self) -> Wanted:
         return self.hub.look().cell, self.count.value

@@ -10,6 +10,7 @@ from ...errors import SettingError, suggest
 from ..choices import SPLIT_WORDS
 from ..evolution_figure import FORMS, evolution_plot
 from ..places import axis_words, snapshot_ticks
+from ..refused import refused
 from ..state import Selection
 from ..view import View
 from ..weak import weakly
@@ -76,6 +77,8 @@ class Evolution(View):
             ticks=snapshot_ticks(facts.shots),
             time_label=axis_words(facts.shots),
         )
+        over = {"On held-out data": facts.reasons([cell._replace(split="held_out") for cell in cells])} if both else {}
+        plot = refused(plot, facts.reasons(cells), over)
         self.pane.show(plot, kind=(shape, scale, both))
         self.sentence.say(plot.sentences)
 

@@ -13,6 +13,7 @@ from ..figures import cell_of, heat_map
 from ..heat_order import OF_VALUES, ORDERS, order_rows, order_sentence
 from ..metric_chooser import MetricChooser
 from ..places import axis_words, snapshot_ticks
+from ..refused import refused_of_many
 from ..state import Entry, Selection
 from ..view import View
 from ..weak import weakly
@@ -94,6 +95,7 @@ class HeatMap(View):
             x_label=axis_words(facts.shots),
             part=range(self._start, min(self._start + MOST, len(names))),
         )
+        plot = refused_of_many(plot, [facts.reasons(facts.row(looking, entry)) for entry in self.rows])
         colours = str([model.tags for model in plot.root.select({"name": "heat-colours"})])
         self.pane.show(plot, kind=(looking.metric, self._start, *names, colours))
         self.sentence.say([f"{text} {self._where}".strip() for text in plot.sentences])

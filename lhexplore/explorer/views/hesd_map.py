@@ -6,6 +6,7 @@ from typing import Any
 import ipywidgets as w
 
 from ..figures import hesd_map
+from ..refused import refused
 from ..state import Entry, Selection
 from ..view import View
 from ..weak import weakly
@@ -36,8 +37,9 @@ class HesdMap(View):
 
     def paint(self, looking: Selection, stale: frozenset[str]) -> None:
         facts, entry = self.hub.facts, self.entry(looking)
-        types = [self.hub.computing.hesd(cell) for cell in facts.row(looking, entry)]
-        plot = hesd_map(types, facts.labels(looking), name=entry.name)
+        cells = facts.row(looking, entry)
+        types = [self.hub.computing.hesd(cell) for cell in cells]
+        plot = refused(hesd_map(types, facts.labels(looking), name=entry.name), facts.reasons(cells))
         (gate,) = (getattr(model, "location", 0.0) for model in plot.root.select({"name": "hesd-gate"}))
         empty = all(h is None for h in types)
         self.pane.show(plot, kind=(entry.name, looking.main, empty, gate))

@@ -12,10 +12,13 @@ from ...diagnosis.metrics.state import PAIR_METRICS, STATE_METRICS
 from ...errors import SettingError
 from ...figures.numbers import Described, described, numbers
 from ...figures.run import Run
+from ..escape import plain
+from ..facts import BRIEF
 from ..heat_figure import metric_name
 from ..located import blocks_of, of_run
 from ..metric_figure import STROKES, metric_plot
 from ..places import axis_words, snapshot_ticks
+from ..refused import refused_of_many
 from ..state import Cell, Entry, Selection
 from ..view import View
 from ..weak import weakly
@@ -109,6 +112,7 @@ class MetricPlot(View):
             ticks=snapshot_ticks(facts.shots),
             time_label=axis_words(facts.shots),
         )
+        plot = refused_of_many(plot, [self._reasons(looking, entry) for entry in self.rows])
         scale = type(getattr(plot.root, "y_scale", None))
         self.pane.show(plot, kind=(len(names), scale, bool(np.isfinite(table.value).any())))
         self.sentence.say(plot.sentences)
@@ -127,6 +131,14 @@ class MetricPlot(View):
         here = tuple(e for e in looking.shown if e.name == looking.layer)
         rows = looking.rows[:MOST]
         return rows if here[0] in rows else (*rows[: MOST - 1], *here)
+
+    def _reasons(self, looking: Selection, entry: Entry) -> list[str]:
+        """Why a layer has no value: its spectrum could not be computed, or the gradients of a snapshot."""
+        cells = self.hub.facts.row(looking, entry)
+        if self.quantity in STATE_METRICS:
+            stating = self.hub.computing.stating
+            return [plain(stating.failure(cell.snapshot, cell.split), longest=BRIEF) for cell in cells]
+        return self.hub.facts.reasons(cells)
 
     def _run(self, looking: Selection) -> Run:
         """What is known, as numbers are read from it; snapshots go by their index, for labels may repeat."""

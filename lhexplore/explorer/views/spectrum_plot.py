@@ -7,11 +7,13 @@ import ipywidgets as w
 
 from ..autoscale import Autoscale
 from ..choices import SPLIT_WORDS
+from ..escape import plain
 from ..figures import spectrum_plot
 from ..overlay_chooser import OverlayChooser
+from ..refused import refused
 from ..room import Room
 from ..spectrum_figure import KINDS
-from ..state import Selection
+from ..state import Cell, Selection
 from ..view import View
 
 SCALE_WORDS = {"symlog": "symlog", "linear": "linear", "loglog": "log-log"}
@@ -58,12 +60,23 @@ class SpectrumPlot(View):
             scale=scale,
             fit=self.autoscale.fit,
         )
+        plot = refused(plot, facts.reasons(cells), self._lost_over(looking, cells))
         self.pane.show(plot, kind=(kind, scale, both, len(over), looking.ggn))
         what = kind, scale, both, looking.layer, looking.over, looking.ggn, self.autoscale.fit
         drawn = {looking.labels[cell.snapshot] for cell in cells if known.best(cell) is not None}
         if self.hub.news.widened(self.room.taken_by(plot, what, drawn)):
             self.hub.changed("news")
         self.sentence.say(plot.sentences)
+
+    def _lost_over(self, looking: Selection, cells: Sequence[Cell]) -> dict[str, list[str]]:
+        """Why what lies over the spectrum could not be computed, by what sentences call it."""
+        lying: dict[str, Any] = {plain(name, longest=32): {"layer": name} for name in looking.over}
+        if looking.split == "both":
+            lying["On held-out data"] = {"split": "held_out"}
+        if looking.ggn:
+            lying["The Gauss-Newton matrix"] = {"curvature": "ggn"}
+        reasons = self.hub.facts.reasons
+        return {called: reasons([cell._replace(**other) for cell in cells]) for called, other in lying.items()}
 
     def moved(self, places: Mapping[int, int]) -> None:
         self.autoscale.moved(places)

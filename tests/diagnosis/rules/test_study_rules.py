@@ -84,6 +84,12 @@ def memorised(course, *, ratio=above(T.reference), accuracy=1.0, held=None, thei
     return diagnose_run(course(rows, **{"recorded": recorded, "reference": reference, **more}))
 
 
+def test_a_reference_without_spectra_is_told_as_such(course):
+    reference = course({"fc1": [None] * 5}, recorded={"loss": FALL})
+    run = memorised(course, reference=reference)
+    assert run.silent["D2"] == "The reference run has no spectra yet: call reference.compute()."
+
+
 def test_more_curvature_than_the_reference_at_equal_loss(course):
     f = one(memorised(course), "D2")
     assert (f.layer, f.snapshot, f.level, f.threshold) == (None, "4", "warning", T.reference)
