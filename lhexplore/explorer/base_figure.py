@@ -46,19 +46,24 @@ def blank_figure(
     themed(plot, outline_line_color="grid")
     plot.xaxis.major_label_policy = NoOverlap(min_distance=BETWEEN)
     for axis in plot.axis:
-        axis.axis_label_text_font_style = "normal"
-        axis.axis_label_text_font_size = axis.major_label_text_font_size = FONT
-        themed(
-            axis,
-            axis_label_text_color="text",
-            major_label_text_color="text",
-            axis_line_color="axis",
-            major_tick_line_color="axis",
-            minor_tick_line_color="axis",
-        )
+        style_axis(axis)
     for grid in plot.grid:
         themed(grid, grid_line_color="grid")
     return plot
+
+
+def style_axis(axis: Axis) -> None:
+    """Give an axis the text and the colours of all."""
+    axis.axis_label_text_font_style = "normal"
+    axis.axis_label_text_font_size = axis.major_label_text_font_size = FONT
+    themed(
+        axis,
+        axis_label_text_color="text",
+        major_label_text_color="text",
+        axis_line_color="axis",
+        major_tick_line_color="axis",
+        minor_tick_line_color="axis",
+    )
 
 
 def add_frame_title(plot: figure, name: str) -> None:

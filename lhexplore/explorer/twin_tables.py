@@ -12,6 +12,7 @@ from ..diagnosis import METRICS
 from ..diagnosis.number_texts import short
 from ..figures.names import metric_name
 from ..figures.numbers import numbers
+from ..figures.recorded import is_accuracy, is_loss
 from ..figures.run import run_of
 from .escape import plain
 from .located import run_texts
@@ -34,7 +35,7 @@ def _estimate(value: float, error: float) -> str:
 
 def _losses(view: Any, looking: Selection) -> Table:
     rows = view.hub.facts.losses()
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if is_loss(name) or is_accuracy(name)]
     lines = [[step, *(_words(row.get(name)) for name in names)] for step, row in zip(_steps(view), rows, strict=True)]
     return Table.of("Losses and accuracies over training.", ["snapshot", *names], lines)
 

@@ -17,8 +17,8 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
         "Scrubber": ViewText(
             "Loss over training",
             (
-                "The curves are the losses of the snapshots, and the slider below stands under the snapshot that "
-                "all views show.",
+                "The curves are the losses of the snapshots, dotted ones with open marks their accuracies on the axis "
+                "at the right, and the slider below stands under the snapshot that all views show.",
                 "A triangle marks where a warning begins, a circle where a note begins; hover over a mark to read it.",
                 "Drag the slider, press Prev, Play or Next, or use the arrow keys on the slider to walk through "
                 "training.",
@@ -27,8 +27,8 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
         "BothLosses": ViewText(
             "Losses of both runs over training",
             (
-                "The curves are the losses of both runs, A and B, at the snapshots of A; those of B stand where it has "
-                "a snapshot at the same step.",
+                "The curves are the losses of both runs, A and B, and dotted their accuracies, at the snapshots of A; "
+                "those of B stand where it has a snapshot at the same step.",
                 "A triangle marks where a warning about A begins, a circle where a note begins; hover over a mark to "
                 "read it.",
                 "Drag the slider, press Prev, Play or Next, or use the arrow keys on the slider: both runs follow.",

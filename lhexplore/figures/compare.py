@@ -81,6 +81,8 @@ def compare(
         _link(frames, "x", air=0.06 if view == "hesd_map" else 0.0)  # room for the words beside the path
         if linked:
             _link(frames, "y")
+        if view == "losses":
+            _link(figure.axes[len(frames) :], "y")  # of accuracies
         if names or blocks[0] == blocks[1] or view not in ("spectrum", "metric"):  # legends name layers themselves
             for axes, title in zip(frames, titles, strict=True):
                 _entitle(axes, shown(title))

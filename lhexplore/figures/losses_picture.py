@@ -1,27 +1,27 @@
-"""Losses over training, on training and held-out data, with marks where the rules found something."""
+"""Losses and accuracies over training, on all kinds of data, with marks where the rules found something."""
 
-import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
 
 from ..diagnosis.number_texts import short
 from .names import block, shown
 from .picture import Picture
+from .recorded import Curve, recorded
 from .run import Run, run_of
-from .scales import TimeAxis, number_axis
+from .scales import TimeAxis, number_axis, plain_numbers
 from .style import FINDING, MARKS, STROKES, Width, canvas, legend, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HELD_OUT = ("held", "val", "test", "eval", "dev")
+OPEN = (0, (1, 1.2))  # the dashes of accuracies, whose marks are open
+SHARES = (-0.05, 1.05)  # the axis of accuracies
 
 
 def losses(source: Any, *, findings: bool = True, width: Width = "column", height: float | None = None) -> Picture:
-    """Draw every recorded loss over training.
+    """Draw every recorded loss over training, and at the right every recorded accuracy.
 
     Args:
         source: a session or a Course.
@@ -41,46 +41,55 @@ def losses(source: Any, *, findings: bool = True, width: Width = "column", heigh
 
 def draw(axes: "Axes", run: Run, *, findings: bool = True, time: TimeAxis | None = None) -> str:
     """Draw into a frame; returns the caption."""
-    curves = _curves(run)
-    if not curves:
+    curves, shares = recorded([run.losses(label) for label in run.labels], shown, most=len(STROKES))
+    if not curves and not shares:
         words = "No losses were recorded. session.evaluate(snapshot) computes them."
         say(axes, words)
         return words
     time = time or run.time
-    for (name, values), stroke in zip(curves.items(), STROKES, strict=False):
-        here = np.isfinite(values)
-        style = {"color": stroke.colour, "ls": stroke.dash, "marker": stroke.marker, "mew": 0}
-        axes.plot(time.at[here], values[here], label=name, **style)
+    for curve in curves:
+        _line(axes, curve, time, ls=STROKES[curve.place].dash, mew=0)
     time.apply(axes)
-    number_axis(axes, np.concatenate([*curves.values()]), log=True)
-    axes.set_ylabel("loss")
-    words = _marks(axes, run, time) if findings else ""
-    legend(axes)
+    frames = [axes]
+    if curves:
+        number_axis(axes, np.concatenate([curve.values for curve in curves]), log=True)
+        axes.set_ylabel("loss")
+    else:
+        axes.set_yticks([])
+    if shares:
+        frames.append(_accuracies(axes, shares, time))
+    words = _marks(frames, run, time) if findings else ""
+    legend(*frames)
+    what = " and ".join(kind for kind, drawn in (("losses", curves), ("accuracies", shares)) if drawn)
     ends = []
-    for name, values in curves.items():
-        finite = values[np.isfinite(values)]
-        ends.append(f"{name} from {short(finite[0])} to {short(finite[-1])}")
-    return f"Losses over training: {'; '.join(ends)}. {words}".strip()
+    for curve in (*curves, *shares):
+        finite = curve.values[np.isfinite(curve.values)]
+        ends.append(f"{curve.name} from {short(finite[0])} to {short(finite[-1])}")
+    return f"{what.capitalize()} over training: {'; '.join(ends)}. {words}".strip()
 
 
-def _curves(run: Run) -> dict[str, Float[ndarray, " snapshots"]]:
-    """What is drawn, by what it is called; losses on training data first."""
-    rows = [run.losses(label) for label in run.labels]
-    keys = [key for key in dict.fromkeys(key for row in rows for key in row) if "loss" in key.lower()]
-    keys.sort(key=lambda key: any(word in key.lower() for word in HELD_OUT))  # stable
-    table = {key: np.array([float(row.get(key, np.nan)) for row in rows]) for key in keys}
-    known = {key: values for key, values in table.items() if np.isfinite(values).any()}
-    return {_called(key): values for key, values in list(known.items())[: len(STROKES)]}
+def _line(axes: "Axes", curve: Curve, time: TimeAxis, **style: Any) -> None:
+    stroke, here = STROKES[curve.place], np.isfinite(curve.values)
+    axes.plot(
+        time.at[here], curve.values[here], label=curve.name, color=stroke.colour, marker=stroke.marker, **style
+    )  # fmt: skip
 
 
-def _called(key: str) -> str:
-    if key.lower() in ("loss", "train_loss", "training_loss"):
-        return "training loss"
-    return shown(re.sub("^held_?out_", "held-out ", key, flags=re.IGNORECASE).replace("_", " "))
+def _accuracies(axes: "Axes", shares: Sequence[Curve], time: TimeAxis) -> "Axes":
+    """A second axis at the right, from 0 to 1 whatever is known; colours and marks are those of the losses."""
+    right = axes.twinx()
+    right.spines.right.set_visible(True)
+    for curve in shares:
+        _line(right, curve, time, ls=OPEN, mew=0.7, mfc="none")
+    right.set(ylim=SHARES, ylabel="accuracy")
+    right.set_yticks([0, 0.5, 1])
+    plain_numbers(right.yaxis)
+    return right
 
 
-def _marks(axes: "Axes", run: Run, time: TimeAxis) -> str:
+def _marks(frames: Sequence["Axes"], run: Run, time: TimeAxis) -> str:
     """A mark over every snapshot at which a warning or note begins, with the rules' names above the frame."""
+    axes = frames[0]
     judged, why = run.judged()
     if judged is None:
         return why
@@ -103,12 +112,13 @@ def _marks(axes: "Axes", run: Run, time: TimeAxis) -> str:
             va="top", fontsize=6, color=FINDING,
         )  # fmt: skip
     if found:
-        low, high = axes.get_ylim()  # room for the marks above the curves
         longest = max(len(text) for text in texts.values())
         room = min(0.5, 0.15 + 0.035 * longest)
-        share = room / (1 - room)
-        top = high * (high / low) ** share if axes.get_yscale() == "log" else high + share * (high - low)
-        axes.set_ylim(low, top)
+        for each in frames:
+            low, high = each.get_ylim()  # room for the marks above the curves
+            share = room / (1 - room)
+            top = high * (high / low) ** share if each.get_yscale() == "log" else high + share * (high - low)
+            each.set_ylim(low, top)
     words = [
         f"{f.rule} {'' if f.layer is None else f'of {block(f.layer)} '}from {run.place(index[f.snapshot])} "
         f"({shown(f.title, longest=60)})"

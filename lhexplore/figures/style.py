@@ -151,18 +151,24 @@ def diverging() -> "Colormap":
     return LinearSegmentedColormap.from_list("lhexplore", [BLUE, "#f2f2f2", VERMILLION])
 
 
-def legend(axes: "Axes", *, most: int = 3) -> None:
-    """Name the curves above the frame, where they hide nothing: in rows of as many as fit."""
-    figure, handles = axes.get_figure(root=True), axes.get_legend_handles_labels()[0]
+def legend(axes: "Axes", *over: "Axes", most: int = 3) -> None:
+    """Name the curves above the frame, and those over it, where they hide nothing: in rows of as many as fit."""
+    figure = axes.get_figure(root=True)
+    handles = [handle for each in (axes, *over) for handle in each.get_legend_handles_labels()[0]]
     assert figure is not None  # noqa: S101  its canvas made the frame
-    room = figure.get_figwidth() * figure.dpi / len(figure.axes) - MARGIN * figure.dpi
+    room = figure.get_figwidth() * figure.dpi / _beside(figure) - MARGIN * figure.dpi
     for columns in range(min(most, len(handles)), 0, -1):
         drawn = axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, ncols=columns, columnspacing=1.2,
-            handletextpad=0.5,
+            handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, ncols=columns,
+            columnspacing=1.2, handletextpad=0.5,
         )  # fmt: skip
         if drawn.get_window_extent().width <= room:
             return
+
+
+def _beside(figure: "Figure") -> int:
+    """How many frames stand in the figure; one over another is no more."""
+    return len({each.get_subplotspec() for each in figure.axes})
 
 
 def say(axes: "Axes", words: str) -> None:

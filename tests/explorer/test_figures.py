@@ -198,7 +198,7 @@ def test_losses_stand_on_a_log_axis_when_they_span_decades(session):
 
 
 def test_losses_are_drawn_as_recorded_with_gaps(session):
-    losses = [{"loss": 1.0 + k, "val_loss": 2.0 + k} if k != 3 else {"accuracy": 0.5} for k in range(12)]
+    losses = [{"loss": 1.0 + k, "val_loss": 2.0 + k} if k != 3 else {"lr": 0.5} for k in range(12)]
     plot = loss_plot(session.snapshots, losses)
     data = plot.root.select_one({"name": "losses"}).data
     assert np.isnan(data["y0"][3])
@@ -208,9 +208,53 @@ def test_losses_are_drawn_as_recorded_with_gaps(session):
     np.testing.assert_array_equal(plot.frames["loss-now__x"].ravel(), np.arange(12))
 
 
-def test_accuracies_are_no_losses(session):
-    plot = loss_plot(session.snapshots, [{"loss": 1.0, "held_out_accuracy": 0.9, "held_out_loss": 1.1}] * 12)
-    assert plot.sentences[0].endswith("training loss 1, held-out loss 1.1.")
+BOTH = {"accuracy": 0.9, "loss": 1.0, "held_out_accuracy": 0.8, "held_out_loss": 1.1}
+
+
+def test_accuracies_stand_on_an_axis_of_their_own_from_0_to_1(session):
+    plot, bare = (loss_plot(session.snapshots, [row] * 12) for row in (BOTH, {"loss": 1.0, "held_out_loss": 1.1}))
+    assert plot.sentences[0].endswith(
+        "training loss 1, held-out loss 1.1, training accuracy 0.9, held-out accuracy 0.8."
+    )
+    left, right = plot.root.y_range, plot.root.extra_y_ranges["accuracy"]
+    assert (left.start, left.end) == (bare.root.y_range.start, bare.root.y_range.end)
+    assert right.start < 0 < 1 < right.end
+    assert [axis.axis_label for axis in plot.root.right] == ["accuracy"]
+    others = loss_plot(session.snapshots, [{"loss": 1.0, "accuracy": 0.001 * k} for k in range(12)])
+    ends = others.root.extra_y_ranges["accuracy"]
+    decades = loss_plot(session.snapshots, [{"loss": 10.0**-k, "accuracy": 0.5} for k in range(12)]).root
+    kinds = [type(scale).__name__ for scale in (decades.y_scale, decades.extra_y_scales["accuracy"])]
+    assert kinds == ["LogScale", "LinearScale"]
+    assert (ends.start, ends.end) == (right.start, right.end)
+    lines = {r.glyph.y: r for r in plot.root.renderers if type(r.glyph).__name__ == "Line"}
+    assert [lines[f"y{i}"].y_range_name for i in range(4)] == ["default", "default", "accuracy", "accuracy"]
+
+
+def test_an_accuracy_has_the_colour_of_its_loss_and_is_told_apart_without_it(session):
+    for row in (BOTH, {"val_loss": 1.0, "val_acc": 0.5, "train_acc": 0.5}, {f"B {k}": v for k, v in BOTH.items()}):
+        legend = loss_plot(session.snapshots, [row] * 12).legend
+        assert len({tuple(shape for shape, _ in key.marks) for key in legend}) == len(legend)
+        roles = {key.words: key.marks[0][1] for key in legend}
+        pairs = [(name, name.replace("loss", "accuracy")) for name in roles if "loss" in name]
+        pairs = [(loss, name if name in roles else "val acc") for loss, name in pairs]
+        assert all(roles[loss] == roles[accuracy] for loss, accuracy in pairs)
+    alone = loss_plot(session.snapshots, [{"loss": 1.0, "held_out_accuracy": 0.5}] * 12).legend
+    assert [key.marks[0] for key in alone] == [("line", "train"), ("dots", "held_out")]
+
+
+@pytest.mark.parametrize("row", [{}, {"accuracy": 93.5}, {"accuracy": np.nan}, {"lr": 0.1, "fraction": 0.5}])
+def test_nothing_changes_where_no_accuracy_is_known(session, row):
+    plot, bare = (loss_plot(session.snapshots, [{"loss": 1.0, **more}] * 12) for more in (row, {}))
+    assert plot.structure == bare.structure
+    assert (plot.root.height, plot.sentences) == (bare.root.height, bare.sentences)
+    assert not plot.root.right
+
+
+def test_accuracies_alone_are_drawn(session):
+    plot = loss_plot(session.snapshots, [{"accuracy": 0.5}] * 12)
+    assert plot.sentences[0].endswith(": training accuracy 0.5.")
+    assert plot.root.yaxis[0].axis_label == ""
+    assert not any("text" in r.data_source.data for r in plot.root.renderers)
 
 
 def test_no_losses_are_said_in_words(session):

@@ -28,10 +28,17 @@ def filled(plot: Plot) -> Model:
     return plot.root
 
 
+class Counted(CannedSession):
+    """A run whose accuracies are known, too."""
+
+    def losses(self, snapshot: int | str = -1) -> dict[str, float]:
+        return {**super().losses(snapshot), "accuracy": 0.9, "held_out_accuracy": 0.8}
+
+
 @pytest.fixture(scope="module")
 def roots() -> Iterator[dict[str, Model]]:
     """The figures of all views, those that are computed on request, too."""
-    session = CannedSession(missing=set(), has_held_out=True)
+    session = Counted(missing=set(), has_held_out=True)
     explorer = Explorer(session, layer="conv1", snapshot=8, split="both", overlay=["head"], ggn=True)
     shown = [explorer, *(getattr(views, name)(explorer) for name in ALONE)]
     vectors = views.Eigenvectors(explorer)
@@ -63,6 +70,14 @@ def test_every_line_says_what_its_number_is(roots: dict[str, Model]) -> None:
                 assert label == ""
     assert looked > 25
     assert bare == []
+
+
+def test_accuracies_say_what_they_are(roots: dict[str, Model]) -> None:
+    (source,) = roots["Loss over training"].select({"name": "losses"})
+    hovers = list(roots["Loss over training"].select({"type": HoverTool}))
+    told = [text for hover in hovers for _, line in hover.tooltips for text in COLUMN.findall(line) if "name" in text]
+    names = [source.data[column][0] for column in told]
+    assert sorted(names) == ["held-out accuracy", "held-out loss", "training accuracy", "training loss"]
 
 
 def _is_text(hover: HoverTool, column: str) -> bool:

@@ -179,6 +179,14 @@ def test_infinite_and_undefined_numbers_are_said_in_words(made):
     assert twin.picture is not None or twin.missing
 
 
+def test_losses_and_accuracies_are_no_learning_rates(made):
+    class Full(CannedSession):
+        def losses(self, snapshot=-1):
+            return {"loss": 1.0, "lr": 0.1, "accuracy": 0.5, "momentum": 0.9, "val_acc": 0.5}
+
+    assert made(views.Scrubber, Full()).twin(picture=False).table.columns == ("snapshot", "loss", "accuracy", "val_acc")
+
+
 # ---- what they say
 
 

@@ -205,6 +205,46 @@ def test_losses_are_drawn_at_the_steps(session):
     assert line(axes, "held-out loss").shape == (2, 12)
 
 
+class Counted(CannedSession):
+    def losses(self, snapshot=-1):
+        known = super().losses(snapshot)
+        return known | {"accuracy": 1 / (1 + known["loss"]), "held_out_accuracy": 0.5, "lr": 0.1}
+
+
+@pytest.mark.parametrize("findings", [True, False])
+def test_accuracies_stand_on_an_axis_from_0_to_1_in_the_colours_of_their_losses(findings):
+    run = Counted(has_held_out=True)
+    picture = figures.losses(run, findings=findings)
+    left, right = picture.figure.axes
+    assert right.get_ylabel() == "accuracy"
+    assert right.get_ylim()[0] < 0 < 1 < right.get_ylim()[1]
+    np.testing.assert_allclose(
+        line(right, "training accuracy"), [STEPS, [run.losses(k)["accuracy"] for k in range(12)]]
+    )
+    drawn = {each.get_label(): each for each in left.lines}
+    for each in right.lines:
+        loss = drawn[each.get_label().replace("accuracy", "loss")]
+        assert loss.get_markerfacecolor() == loss.get_color() == each.get_color()
+        assert each.get_markerfacecolor() == "none"
+    assert "Losses and accuracies over training: training loss from" in picture.caption
+    assert "held-out accuracy from 0.5 to 0.5" in picture.caption
+    assert {"training accuracy", "held-out accuracy", "held-out loss"} <= set(svg_texts(picture))
+    assert "lr" not in picture.caption
+
+
+def test_both_frames_have_one_axis_of_accuracies():
+    one, two = figures.compare(Counted(), Counted(run=None), view="losses").figure.axes[2:]
+    assert one.get_ylim() == two.get_ylim()
+
+
+def test_accuracies_alone_are_a_picture():
+    class Alone(CannedSession):
+        def losses(self, snapshot=-1):
+            return {"accuracy": 0.5}
+
+    assert figures.losses(Alone()).caption.startswith("Accuracies over training: training accuracy from 0.5 to 0.5.")
+
+
 def test_findings_are_marked_where_they_begin(session):
     picture = figures.losses(session)
     axes = frame(picture)
