@@ -14,6 +14,7 @@ from .filling import News, cached, evaluate, fill, preview, spoils_snapshot
 from .judging import Judging, in_run
 from .known import Known, words
 from .pace import Pace
+from .pricing import Pricing
 from .protocols import Judged
 from .state import SPLITS, Cell, Selection
 from .stating import Stating
@@ -50,12 +51,15 @@ class Computing:
         self._worker: Worker[News] = Worker(on_item=weakly(self._on_news), on_state=weakly(self._on_state))
         session.attach(self._worker)  # its wait() then waits for this, too
         self.stating = Stating(session, look=look, came=weakly(self._on_state_of_layers))
+        self.pricing = Pricing(session, self.known, look=look, idle=self._idle, came=weakly(self._on_prices))
 
     def go_on_from(self, before: "Computing", moves: Mapping[int, int]) -> None:
         """Take over what another one found of the snapshots that ``moves`` names, and end it."""
         before.close()
         self.known.take(before.known, moves)
         self.sweeping, self.trouble, self.judging = before.sweeping, before.trouble, before.judging
+        self.pace = before.pace
+        self.pricing.take(before.pricing)
 
     # ---- wishes: return at once
 
@@ -85,6 +89,7 @@ class Computing:
         self._closed = True
         self._worker.cancel()
         self.stating.stop()
+        self.pricing.close()
         self.judging.close()
 
     @property
@@ -94,12 +99,12 @@ class Computing:
 
     @property
     def pending(self) -> bool:
-        """Whether anything is still to come: that, or what the rules say."""
-        return self.busy or self.judging.busy
+        """Whether anything is still to come: that, what the rest costs, or what the rules say."""
+        return self.busy or self.pricing.busy or self.judging.busy
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until nothing is; raises TimeoutError."""
-        for work in (self._worker, self.stating, self.judging):
+        for work in (self._worker, self.stating, self.pricing, self.judging):
             work.wait(timeout)
 
     def read_cached(self, *, seconds: float) -> None:
@@ -171,7 +176,7 @@ class Computing:
     # ---- on the worker's thread
 
     def _work(self) -> Iterator[News]:
-        self.pace = Pace()
+        self.pace = Pace(self.pace)
         yield from self._read(self._first)
         yield from self._preview()
         if self.sweeping:
@@ -323,6 +328,14 @@ class Computing:
         """After the spectra: gradients and parameters, which some rules compare from layer to layer."""
         if self.sweeping and not self._closed and not self._look().alone:
             self.stating.wish()
+
+    def _idle(self) -> bool:
+        return not (self.busy or self._closed)
+
+    def _on_prices(self, read: bool) -> None:
+        if read:
+            self.judging.outdated()
+        self._changed(*(["layer", "map", "findings"] if read else []))
 
     def _on_state_of_layers(self) -> None:
         self.judging.outdated()

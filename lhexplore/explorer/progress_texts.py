@@ -1,5 +1,9 @@
-"""Says what is going on, how far it is and what went wrong."""
+"""Says what is going on, how far it is, what it will cost and what went wrong."""
 
+from math import nan
+from typing import Any
+
+from ..jobs.progress import clock
 from .computing import Computing
 from .escape import plain
 from .known import words
@@ -39,16 +43,37 @@ def problem_words(computing: Computing, looking: Selection) -> str:
 
 
 def progress_words(computing: Computing, looking: Selection) -> str:
-    """Say how many spectra there are, how fast they come, and which is computed; empty when all is done."""
+    """Say how many spectra there are, how fast they come, and which is computed; empty when all is done.
+
+    What nobody computes now is said with its cost.
+    """
     pace = computing.pace
     done, failed, total = computing.count()
     if done + failed == total and not computing.busy:
         return ""  # the status says it
     current = computing.current
     where = "" if current is None else f"{plain(current.layer)} at {looking.places[current.snapshot]}"
-    left = pace.left(computing.missing()) if computing.busy else float("nan")
     computed = pace.done if computing.busy else 0.0
-    return pace_words(done + failed, total, seconds=pace.seconds, computed=computed, left=left, where=where)
+    told: dict[str, Any] = {"seconds": pace.seconds, "computed": computed, "where": where}
+    if computing.busy and computing.sweeping:
+        left = pace.left(computing.missing(), price=computing.pricing.seconds)
+        return pace_words(done + failed, total, **told, left=left)
+    cost = "" if computing.closed else cost_words(computing)
+    ahead = f"{total - done - failed} to go" + (f", {cost}" if cost else "")
+    return pace_words(done + failed, total, **told, left=nan, ahead=ahead)
+
+
+def cost_words(computing: Computing) -> str:
+    """Say what computing all that is missing takes; empty where nothing is, or where the session cannot say."""
+    missing, pricing = computing.missing(), computing.pricing
+    if not missing:
+        return ""
+    if pricing.open(missing) and not computing.pace.measured:
+        return "cost not known yet"
+    seconds, mb = computing.pace.left(missing, price=pricing.seconds), pricing.mb(missing)
+    time = f"about {clock(seconds)}" if seconds == seconds else ""
+    size = "under 1 MB" if mb < 1 else f"up to {mb:,.0f} MB" if mb < 1000 else f"up to {mb / 1000:,.1f} GB"
+    return ", ".join(part for part in (time, f"{size} of memory" if mb == mb else "") if part)
 
 
 def _failed(cell: Cell, failure: Exception, looking: Selection) -> str:

@@ -6,9 +6,9 @@ import traitlets as t
 from anywidget import AnyWidget
 
 from ..jobs.progress import clock
+from .pace import TELLING
 
 _HERE = Path(__file__).parent
-TELLING = 0.1  # spectra; less than that says little about the pace
 
 
 class Status(AnyWidget):
@@ -26,10 +26,13 @@ class Status(AnyWidget):
             self.share, self.progress, self.text, self.problem = share, progress, text, problem
 
 
-def pace_words(done: int, total: int, *, seconds: float, computed: float, left: float, where: str = "") -> str:
+def pace_words(
+    done: int, total: int, *, seconds: float, computed: float, left: float, ahead: str = "", where: str = ""
+) -> str:
     """Say done/total, the pace of what was computed in ``seconds``, the time left, and what is computed now.
 
     ``computed`` may count parts of spectra; what came from the cache is not in it. ``left`` is NaN while unknown.
+    ``ahead`` says what is to do where nobody does it now.
     """
     parts = [f"{done}/{total} spectra"]
     if computed >= TELLING and seconds > 0:
@@ -37,6 +40,5 @@ def pace_words(done: int, total: int, *, seconds: float, computed: float, left: 
         parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each")
     if left == left:
         parts.append(f"{clock(left)} left")
-    if where:
-        parts.append(where)
+    parts += [part for part in (ahead, where) if part]
     return " · ".join(parts)

@@ -9,7 +9,7 @@ from typing import Any
 from .. import figures
 from ..diagnosis.number_texts import counted
 from .escape import plain
-from .progress_texts import problem_words
+from .progress_texts import cost_words, problem_words
 from .state import Selection, requests
 from .twin import Twin
 from .twin_compare import compare_picture
@@ -97,7 +97,9 @@ def _progress(view: Any, looking: Selection) -> str:
     computing = view.hub.computing
     done, failed, total = computing.count()
     lost = f"; {failed} could not be computed" if failed else ""
-    return f"{done} of {total} spectra were known{lost}. {problem_words(computing, looking)}"
+    cost = cost_words(computing)
+    rest = f" To compute the rest: {cost}." if cost else ""
+    return f"{done} of {total} spectra were known{lost}.{rest} {problem_words(computing, looking)}"
 
 
 def _code(_view: Any, looking: Selection) -> str:

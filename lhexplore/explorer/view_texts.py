@@ -122,8 +122,8 @@ VIEW_TEXTS: Mapping[str, ViewText] = MappingProxyType(
         "Progress": ViewText(
             "Progress",
             (
-                "The bar and the line show how many of the wanted spectra are known, how fast they come, and what is "
-                "being computed.",
+                "The bar and the line show how many of the wanted spectra are known, how fast they come, what is being "
+                "computed, and before it starts how long the rest will take and how much memory.",
                 "What you look at is computed first, then its neighbours in time, those ahead of the slider before "
                 "those behind, then the other layers.",
                 "Stop ends the work after the product at hand and keeps what is done; Compute goes on and tries again "

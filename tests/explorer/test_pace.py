@@ -35,3 +35,17 @@ def test_what_the_same_work_gave_shares_its_time():
     pace.finished([("a", 0), ("b", 0)], 4.0)
     assert pace.done == 2
     assert pace.left([("a", 1), ("b", 1), ("a", 2)]) == pytest.approx(6.0)
+
+
+def test_before_a_layer_is_measured_its_price_counts_and_then_no_longer():
+    pace = Pace()
+    assert pace.left([("a", 0), ("b", 0)], price=lambda cell: {"a": 1.0, "b": 5.0}[cell[0]]) == pytest.approx(6.0)
+    pace.finished([("a", 0)], 2.0)
+    assert pace.left([("a", 1), ("b", 0)], price=lambda _: 5.0) == pytest.approx(7.0)
+    assert Pace(pace).left([("a", 1)]) == pytest.approx(2.0)  # work that begins again knows it still
+    assert Pace(pace).done == 0
+
+
+def test_what_nobody_computes_is_said_with_its_cost():
+    said = pace_words(12, 60, seconds=1.0, computed=0.0, left=math.nan, ahead="48 to go, about 40 s")
+    assert said == "12/60 spectra · 48 to go, about 40 s"

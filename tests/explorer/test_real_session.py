@@ -1,6 +1,7 @@
 """The explorer on a real session: what its view computes is waited for, cached and shown."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from lhexplore import Session
 from lhexplore.explorer import Explorer
+from lhexplore.explorer.views import Progress
 
 PATIENCE = 60
 
@@ -42,3 +44,19 @@ def test_a_closed_view_is_not_waited_for(session):
     explorer.close()
     session.wait(PATIENCE)
     assert repr(explorer) == "Explorer(closed)"
+
+
+def test_the_cost_of_what_is_missing_is_said_before_it_is_computed(session):
+    view = Progress(session)
+    view.settled(PATIENCE)
+    assert re.fullmatch(r"0/6 spectra · 6 to go, about \d\S* s, (under 1|up to \d+) MB of memory", view.state.progress)
+    assert session.cached("0", 0) is None
+    session.compute(["0"], [1], progress=False)  # not by the view, and found by the next one in the cache
+    view.close()
+    again = Progress(session)
+    again.settled(PATIENCE)
+    assert again.state.progress.startswith("1/6 spectra · 5 to go, about ")
+    again.compute.click()
+    again.settled(PATIENCE)
+    assert again.state.progress == ""
+    again.close()

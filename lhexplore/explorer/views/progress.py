@@ -13,7 +13,7 @@ from ..weak import weakly
 
 
 class Progress(View):
-    """How many spectra are known, how fast they come, and Compute and Stop."""
+    """How many spectra are known, how fast they come, what the rest costs, and Compute and Stop."""
 
     wants = frozenset({"progress"})
 
@@ -31,6 +31,7 @@ class Progress(View):
     def paint(self, looking: Selection, stale: frozenset[str]) -> None:
         computing = self.hub.computing
         done, failed, total = computing.count()
+        computing.pricing.wish(computing.missing())
         self.state.show(
             share=(done + failed) / total if total else 1.0,
             progress=progress_words(computing, looking),
