@@ -67,6 +67,20 @@ const lhxFrames = (() => {
     for (const child of view.children_views()) unstyle(child);
   }
 
+  // Where labels do not all fit, Bokeh would leave out the last: keep both ends, which say from where to where it goes.
+  function keepEnds(doc) {
+    for (const policy of doc._all_models.values()) if (policy.type === "NoOverlap") policy.filter = (indices, _, distance) => {
+      const places = [...indices];
+      const [fits, last] = [(i, j) => distance(i, j) >= policy.min_distance, places.at(-1)];
+      let kept = places[0];
+      for (const place of places.slice(1)) {
+        if (fits(kept, place) && (place === last || fits(place, last))) kept = place;
+        else indices.unset(place);
+      }
+      return indices;
+    };
+  }
+
   // Which cell of `source` (unit squares around x and y; whole strips where it has only one of them) lies below a
   // click; -1 for none. Bokeh's own taps leave out clicks that are long, or follow each other quickly.
   function cellAt(view, source, event) {
@@ -94,6 +108,7 @@ const lhxFrames = (() => {
   const SHAPES = {
     box: ["rect", { x: 5, y: 1, width: 12, height: 10 }, "fill"],
     shade: ["rect", { x: 5, y: 1, width: 12, height: 10, opacity: 0.3 }, "fill"],
+    halo: ["path", { d: "M0 6H22", "stroke-width": 9, opacity: 0.18 }, "stroke"],
     line: ["path", { d: "M0 6H22", "stroke-width": 2 }, "stroke"],
     dash: ["path", { d: "M0 6H22", "stroke-width": 2, "stroke-dasharray": "6 2" }, "stroke"],
     dots: ["path", { d: "M0 6H22", "stroke-width": 2, "stroke-dasharray": "2 3" }, "stroke"],
@@ -134,5 +149,5 @@ const lhxFrames = (() => {
     }));
   }
 
-  return { unzip, apply, theme, unstyle, cellAt, legend };
+  return { unzip, apply, theme, keepEnds, unstyle, cellAt, legend };
 })();

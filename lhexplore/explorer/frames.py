@@ -29,6 +29,7 @@ ALIGN = 8  # bytes; typed arrays in the browser must start on a multiple of thei
 Shape = Literal[
     "box",
     "shade",
+    "halo",
     "line",
     "dash",
     "dots",

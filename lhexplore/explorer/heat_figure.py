@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from ..diagnosis import Finding
 from ..diagnosis.number_texts import short
+from ..figures.numbers import NEGLIGIBLE
 from .base_figure import add_frame_title, blank_figure, packed, tooltip
 from .drawing import DATA, Drawing, axis_settings, name_axis, reach, source_of
 from .escape import plain
@@ -207,7 +208,7 @@ def cell_words(value: float, error: float, unit: str) -> str:
     """Say a number with its standard error; without one where it is exact or the error is not known."""
     if np.isnan(value):
         return "not computed"
-    off = f" ± {short(error, digits=2)}" if np.isfinite(error) and error > 0 else ""
+    off = f" ± {short(error, digits=2)}" if np.isfinite(error) and error > NEGLIGIBLE * abs(value) else ""
     return f"{short(value)}{off} {unit}".strip()
 
 

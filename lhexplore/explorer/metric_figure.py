@@ -6,11 +6,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from bokeh.plotting import figure
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from ..diagnosis import Finding
 from ..diagnosis.number_texts import counted, short
+from ..figures.numbers import telling
 from ..figures.shapes import COVER
 from .base_figure import add_frame_title, blank_figure, packed
 from .drawing import DATA, Drawing, axis_settings, name_axis, reach, source_of
@@ -43,7 +44,6 @@ STROKES = (
     Stroke("sixth", [4, 2, 1, 2, 1, 2], "cross", "cross"),
 )
 ROW = 0.14  # share of the axis for a row of marks above the curves
-NEGLIGIBLE = 1e-6  # of a value: errors below are round-off, and not said
 
 
 def metric_plot(
@@ -85,7 +85,7 @@ def metric_plot(
     """
     layers, count = values.shape
     found = [()] * count if findings is None else findings
-    spread = COVER * np.where(errors > 0, errors, np.nan)
+    unsure = np.isfinite(telling(values, errors)).any(axis=1)
     axis = axis or metric_axis(values, errors, log=metric.log)
     high = axis.above(ROW) if any(found) else axis.high
     heading = f"{metric_name(metric)} [{plain(metric.unit)}]" if metric.unit else metric_name(metric)
@@ -122,7 +122,7 @@ def metric_plot(
             for k, label in enumerate(labels)
         ),
         title=f"{prefix}metric-title",
-        legend=(*_legend(layer_names, layer, bool(np.isfinite(spread).any())), *mark_keys(levels, "finding")),
+        legend=(*_legend(layer_names, layer, unsure), *mark_keys(levels, "finding")),
     )
 
 
@@ -130,20 +130,20 @@ def metric_axis(
     values: Float[ndarray, "layers snapshots"], errors: Float[ndarray, "layers snapshots"], *, log: bool
 ) -> NumberAxis:
     """The axis on which these values with their standard errors stand; ``log`` where decades are wanted."""
-    return number_axis(_reach(values, COVER * np.where(errors > 0, errors, np.nan)), log=log)
+    return number_axis(_reach(values, COVER * telling(values, errors)), log=log)
 
 
 def value_texts(values: Float[ndarray, " snapshots"], errors: Float[ndarray, " snapshots"], unit: str) -> list[str]:
     """Every value of a layer with what it may be off by."""
-    spread = COVER * np.where(errors > 0, errors, np.nan)
+    spread = COVER * telling(values, errors)
     return [value_words(float(value), float(off), unit) for value, off in zip(values, spread, strict=True)]
 
 
 def value_words(value: float, spread: float, unit: str) -> str:
-    """A value with its unit, and what it may be off by where that is more than round-off."""
+    """A value with its unit, and what it may be off by; NaN: nothing."""
     if np.isnan(value):
         return "not known"
-    off = f" ± {short(spread, digits=2)}" if spread > NEGLIGIBLE * abs(value) else ""
+    off = f" ± {short(spread, digits=2)}" if spread > 0 else ""
     return f"{short(value)}{off} {plain(unit)}".strip()
 
 
@@ -160,7 +160,7 @@ def curve(
     values: Float[ndarray, " snapshots"], errors: Float[ndarray, " snapshots"], axis: NumberAxis
 ) -> tuple[Float[ndarray, " snapshots"], tuple[Float[ndarray, " m"], Float[ndarray, " m"]]]:
     """Where the curve of one layer stands, and the outline of its band."""
-    spread = np.where(np.isfinite(values) & (errors > 0), COVER * errors, np.nan)
+    spread = COVER * telling(values, errors)
     return axis.position(values), ribbon(axis.position(values - spread), axis.position(values + spread))
 
 
@@ -200,15 +200,22 @@ def _drawn(layers: int, words: Sequence[str], y_type: Literal["linear", "log"], 
     return plot
 
 
-def _legend(names: Sequence[str], layer: int, unsure: bool) -> tuple[Key, ...]:
+def _legend(names: Sequence[str], layer: int, unsure: Bool[ndarray, " layers"]) -> tuple[Key, ...]:
+    """A key per curve, with the halo of the one on show, and one for the bands in the colour of the first of them."""
+    halo: tuple[tuple[Shape, str], ...] = (("halo", "marker"),)
     keys = [
         Key(
             plain(name, longest=32) + (" (on show)" if i == layer else ""),
-            (("line" if stroke.dash == "solid" else "dash", stroke.role), (stroke.mark, stroke.role)),
+            (
+                *(halo if i == layer else ()),
+                ("line" if stroke.dash == "solid" else "dash", stroke.role),
+                (stroke.mark, stroke.role),
+            ),
         )
         for i, (name, stroke) in enumerate(zip(names, STROKES, strict=False))
     ]
-    return (*keys, *([Key("± 2 standard errors", (("shade", "marker"),))] if unsure else []))
+    bands = [stroke.role for stroke, off in zip(STROKES, unsure, strict=False) if off]
+    return (*keys, *(Key("± 2 standard errors", (("shade", role), ("line", role))) for role in bands[:1]))
 
 
 def _sentence(metric: str, label: str, names: Sequence[str], told: Sequence[str], more: int) -> str:

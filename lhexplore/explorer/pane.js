@@ -194,6 +194,7 @@ async function render({ model, el }) {
     forget();
     shown = null;
     doc = fresh;
+    lhxFrames.keepEnds(doc);
     recolour();
     apply();
     figure.replaceChildren(root);

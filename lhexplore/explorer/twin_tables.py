@@ -7,6 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from ..diagnosis import METRICS
 from ..diagnosis.number_texts import short
@@ -16,6 +18,7 @@ from ..figures.recorded import is_accuracy, is_loss
 from ..figures.run import run_of
 from .escape import plain
 from .located import run_texts
+from .metric_figure import value_texts
 from .origin import origin_rows
 from .state import Cell, Selection
 from .twin_compare import compare_table
@@ -29,8 +32,9 @@ def _words(value: float | None) -> str:
     return UNKNOWN if value is None or isnan(value) else short(value)
 
 
-def _estimate(value: float, error: float) -> str:
-    return _words(value) + (f" ± {short(2 * error, digits=2)}" if error > 0 else "")
+def _estimates(values: Float[ndarray, " snapshots"], errors: Float[ndarray, " snapshots"]) -> list[str]:
+    told = value_texts(values, errors, "")
+    return [UNKNOWN if isnan(value) else text for value, text in zip(values, told, strict=True)]
 
 
 def _losses(view: Any, looking: Selection) -> Table:
@@ -85,7 +89,7 @@ def _heat(view: Any, looking: Selection) -> Table:
 def _metric(view: Any, looking: Selection) -> Table:
     keys = [entry.key for entry in view.rows]
     found = numbers(run_of(KnownRun(view.hub, looking)), view.quantity, keys, looking.main)
-    cells = [map(_estimate, *row) for row in zip(found.value, found.error, strict=True)]
+    cells = [_estimates(*row) for row in zip(found.value, found.error, strict=True)]
     lines = [[step, *column] for step, *column in zip(_steps(view), *cells, strict=True)] if cells else []
     caption = f"{metric_name(view.quantity)} over training, ± 2 standard errors where it is estimated."
     return Table.of(caption, ["snapshot", *(entry.name for entry in view.rows)], lines)

@@ -8,7 +8,7 @@ import numpy as np
 from ..diagnosis.number_texts import counted, short
 from ..errors import SettingError
 from .names import block, blocks, metric_name
-from .numbers import described, numbers
+from .numbers import described, numbers, telling
 from .picture import Picture
 from .run import SPLITS, Run, run_of
 from .scales import TimeAxis, number_axis
@@ -77,11 +77,11 @@ def draw(
     time = time or run.time
     called = blocks([rows[i] for i in drawn], longest=26)
     for i, stroke, name_of in zip(drawn, STROKES, called, strict=False):
-        value, error = table.value[i], COVER * table.error[i]
+        value, error = table.value[i], COVER * telling(table.value[i], table.error[i])
         here = np.isfinite(value)
         style = {"color": stroke.colour, "ls": stroke.dash, "marker": stroke.marker, "mew": 0}
         axes.plot(time.at[here], value[here], label=name_of, **style)
-        sure = here & (error > 0)
+        sure = here & np.isfinite(error)
         if sure.any():
             low, high = value - error, value + error
             axes.fill_between(time.at, low, high, where=sure, color=stroke.colour, alpha=0.22, lw=0)
@@ -92,7 +92,8 @@ def draw(
         axes.set_ylim(bottom=float(np.nanmin(np.where(shown_values > 0, shown_values, np.nan))) / 2)
     axes.set_ylabel(metric_name(name) + (f" ({about.unit})" if about.unit else ""))
     legend(axes)
-    return _caption(run, name, [(block(rows[i], longest=60), table.value[i]) for i in drawn], table.error[drawn], known)
+    errors = telling(shown_values, table.error[drawn])
+    return _caption(run, name, [(block(rows[i], longest=60), table.value[i]) for i in drawn], errors, known)
 
 
 def _caption(run: Run, name: str, drawn: Sequence[tuple[str, Any]], errors: Any, known: Sequence[int]) -> str:
@@ -107,7 +108,7 @@ def _caption(run: Run, name: str, drawn: Sequence[tuple[str, Any]], errors: Any,
             [
                 f"{metric_name(name).capitalize() if name[0] != 'l' else metric_name(name)} over training: "
                 f"{'; '.join(parts)}. {described(name).meaning}",
-                "Bands cover 95 %." if (errors > 0).any() else "",
+                "Bands cover 95 %." if np.isfinite(errors).any() else "",
                 f"Not drawn: {counted(left, 'layer')} with smaller values." if left else "",
                 _gaps(run, drawn),
             ],

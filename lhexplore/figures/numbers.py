@@ -12,7 +12,10 @@ from ..diagnosis import METRICS, PAIR_METRICS, STATE_METRICS, metric_error
 from ..diagnosis import metric as form
 from ..diagnosis.metrics.state import beside, state_metrics
 from ..errors import ComparisonError, SettingError, suggest
+from ..spectrum import Spectrum
 from .run import Layer, Run
+
+NEGLIGIBLE = 1e-6  # of a value: errors below are round-off, and neither drawn nor said
 
 
 class Described(Protocol):
@@ -47,6 +50,16 @@ def described(name: str) -> Described:
     return known[name]
 
 
+def error_of(name: str, spectrum: Spectrum) -> float:
+    """One standard error of a metric; 0 where the spectrum is exact, whose errors are round-off alone."""
+    return 0.0 if spectrum.exact else metric_error(name, spectrum)
+
+
+def telling(values: Float[ndarray, "*shape"], errors: Float[ndarray, "*shape"]) -> Float[ndarray, "*shape"]:
+    """The errors that are more than round-off; NaN for all others, and where nothing is known."""
+    return np.where(errors > NEGLIGIBLE * np.abs(values), errors, np.nan)
+
+
 def numbers(run: Run, name: str, layers: Sequence[Layer], split: str = "data") -> Numbers:
     """Form a metric of everything that is known."""
     described(name)
@@ -56,7 +69,7 @@ def numbers(run: Run, name: str, layers: Sequence[Layer], split: str = "data") -
         if name in METRICS:
             for k, spectrum in enumerate(run.spectra(layer, split)):
                 if spectrum is not None:
-                    value[i, k], error[i, k] = form(name, spectrum), metric_error(name, spectrum)
+                    value[i, k], error[i, k] = form(name, spectrum), error_of(name, spectrum)
         elif name in STATE_METRICS:
             for k, label in enumerate(run.labels):
                 if (state := run.state(layer, label)) is not None:

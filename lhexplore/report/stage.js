@@ -40,6 +40,7 @@ function lhxStage(name, { source, frame, colours, prepare = () => {}, words = (f
     }
     figure = fresh;
     doc = made;
+    lhxFrames.keepEnds(doc);
     show();
     colour();
     const root = document.createElement("div");

@@ -50,3 +50,18 @@ def test_every_kind_follows_the_slider(lab: LabPage, kind: str) -> None:
     first = lab.wait_until_still(ex.SPECTRUM)
     ex.drag(lab, 1.0)
     assert lab.wait_until_still(ex.SPECTRUM) != first
+
+
+def test_the_last_label_stays_where_not_all_fit(lab: LabPage) -> None:
+    kept = lab.page.evaluate(
+        """() => {
+          const models = Bokeh.documents.flatMap((doc) => [...doc._all_models.values()]);
+          const policy = models.find((model) => model.type === "NoOverlap");
+          return [[0, 10, 20, 30, 36], [0, 5]].map((middles) => {
+            const places = new Set(middles.keys());
+            places.unset = (place) => places.delete(place);
+            return [...policy.filter(places, [], (i, j) => middles[j] - middles[i] - 12 + policy.min_distance)];
+          });
+        }"""
+    )
+    assert kept == [[0, 2, 4], [0]]

@@ -7,7 +7,7 @@ from canned import FROM, HOSTILE, LAYERS, MISSING, CannedSession, layer_state, s
 from lhexplore.diagnosis import METRICS, metric, metric_error, register_metric, unregister
 from lhexplore.errors import SettingError, UnknownLayerError
 from lhexplore.explorer import views
-from lhexplore.explorer.metric_figure import STROKES, metric_plot, value_words
+from lhexplore.explorer.metric_figure import STROKES, metric_plot, value_texts, value_words
 from lhexplore.explorer.number_axis import number_axis
 from lhexplore.explorer.theme import DARK, LIGHT
 
@@ -67,7 +67,8 @@ def test_a_little_more_moves_no_axis():
 
 def test_values_are_said_with_what_they_may_be_off_by():
     assert value_words(3.2, 0.4, "loss") == "3.2 ± 0.4 loss"
-    assert value_words(3.2, 1e-12, "loss") == value_words(3.2, np.nan, "loss") == "3.2 loss"
+    assert value_words(3.2, np.nan, "loss") == "3.2 loss"
+    assert value_texts(np.full(3, 3.2), np.array([0.2, 1e-12, np.nan]), "loss") == ["3.2 ± 0.4 loss", *["3.2 loss"] * 2]
     assert value_words(np.nan, np.nan, "loss") == "not known"
     plot = drawn([[1.0, 2, 3, 4], [np.nan, 5, 6, 7]], [[0.1] * 4, [0.0] * 4], more=3)
     assert plot.sentences[0] == ("trace at 0: a 1 ± 0.2 loss / parameter²; b not known. 3 more layers are not drawn.")
@@ -86,6 +87,17 @@ def test_six_layers_are_told_apart_without_colour():
     plot = drawn(np.ones((6, 4)), layer=2)
     assert [key.words for key in plot.legend] == ["a", "b", "c (on show)", "d", "e", "f"]
     np.testing.assert_array_equal(column(plot, "metric-shown", "y"), np.ones(4))
+    assert [("halo", "marker") in key.marks for key in plot.legend] == [i == 2 for i in range(6)]
+
+
+def test_round_off_is_no_error_and_the_key_of_bands_has_the_colour_of_a_band():
+    values = [[1.0, 2, 3, 4], [5.0, 6, 7, 8]]
+    exact = drawn(values, np.array(values) * 1e-15, layer=0)
+    assert [key.words for key in exact.legend] == ["a (on show)", "b"]
+    assert not column(exact, "metric-band0", "x").size
+    unsure = drawn(values, [[1e-15] * 4, [np.nan, 0.1, 0, 0]], layer=0)
+    assert unsure.legend[-1].words == "± 2 standard errors"
+    assert {role for _, role in unsure.legend[-1].marks} == {STROKES[1].role}
 
 
 # ---- the view
@@ -204,6 +216,23 @@ def test_a_click_leads_to_the_snapshot(made):
     assert view.snapshot == 2
 
 
+def test_the_trait_that_the_repr_shows_may_be_given(made):
+    view = made(quantity="gradient_norm", chosen="head")
+    assert view.quantity == view.list.value == "gradient_norm"
+    assert "quantity='gradient_norm'" in repr(view)
+    assert [entry.name for entry in view.rows] == ["head"]
+    assert made(quantity="trace").metric == "trace"
+
+
 def test_a_metric_that_does_not_exist_is_refused():
-    with pytest.raises(SettingError, match="gradient_norm"):
-        views.MetricPlot(CannedSession(), metric="gradient_nrm")
+    for name in ("metric", "quantity"):
+        with pytest.raises(SettingError, match="gradient_norm"):
+            views.MetricPlot(CannedSession(), **{name: "gradient_nrm"})
+    with pytest.raises(SettingError, match="give one"):
+        views.MetricPlot(CannedSession(), metric="trace", quantity="lambda_max")
+
+
+@pytest.mark.parametrize("chosen", [5, ()])
+def test_what_names_no_layers_is_refused(chosen):
+    with pytest.raises(SettingError, match="names of one to 6 layers"):
+        views.MetricPlot(CannedSession(), chosen=chosen)

@@ -1,6 +1,6 @@
 """Any metric over training for a few layers; a click leads to a snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -33,12 +33,13 @@ class MetricPlot(View):
         source: as of any view.
         metric: any of spectra (your own too), which all views then show; or one of gradients and parameters, or between
             two snapshots, which is this view's alone. Left out: that of all views.
+        quantity: the same by the name of the trait, which is what the repr says; give one of the two.
         chosen: names of at most six layers; a trait of this view. None: the layer on show and those in ``overlay``, or
             up to five others where there are none. Only those among ``layers`` are drawn.
         choices: as of any view.
 
     Raises:
-        SettingError: there is no such metric, or too many layers; and as any view.
+        SettingError: there is no such metric, both are given, or too many layers; and as any view.
         UnknownLayerError: with near names.
     """
 
@@ -49,8 +50,18 @@ class MetricPlot(View):
     quantity = t.Unicode("", help="What is drawn: the metric of all views, or one that only this view can show.")
     chosen: Any = t.TraitType(None, allow_none=True, help="Names of the layers that are drawn; None: see above.")
 
-    def __init__(self, source: Any, *, metric: str | None = None, chosen: Any = None, **choices: Any) -> None:
-        self._first = metric, chosen
+    def __init__(
+        self,
+        source: Any,
+        *,
+        metric: str | None = None,
+        quantity: str | None = None,
+        chosen: Any = None,
+        **choices: Any,
+    ) -> None:
+        if metric is not None and quantity is not None:
+            raise SettingError(f"metric and quantity name the same choice; got {metric!r} and {quantity!r}: give one.")
+        self._first = quantity if metric is None else metric, chosen
         self._filling = False
         super().__init__(source, **choices)
 
@@ -63,7 +74,10 @@ class MetricPlot(View):
         value = proposal["value"]
         if value is None:
             return None
-        names: tuple[str, ...] = self.hub.offer.accept("layers", value, self.hub.layers)
+        wanted = (value,) if isinstance(value, str) else value
+        if not isinstance(wanted, Iterable) or not (wanted := tuple(wanted)):
+            raise SettingError(f"chosen takes the names of one to {MOST} layers, or None; got {value!r}.")
+        names: tuple[str, ...] = self.hub.offer.accept("layers", wanted, self.hub.layers)
         if len(names) > MOST:
             raise SettingError(f"At most {MOST} layers can be told apart in one figure; got {len(names)}.")
         return names
