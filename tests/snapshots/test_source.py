@@ -89,7 +89,7 @@ def test_one_bare_state_is_one_snapshot(state):
     ("given", "error", "said"),
     [
         ([], SettingError, "empty"),
-        ({}, FormatError, "no entry that holds weights"),
+        ({}, SettingError, "empty"),
         ([3], FormatError, "got int"),
         (3, SettingError, "got int"),
         ({"a": {"b": 1}}, FormatError, "no entry that holds weights"),
