@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from ..diagnosis import Finding, metric_error
+from ..diagnosis import Finding
 from ..diagnosis import metric as form
+from ..figures.numbers import error_of
 from .computing import Computing
 from .escape import plain
 from .known import words
@@ -85,7 +86,7 @@ class Facts:
 
     def _error(self, cell: Cell, metric: str) -> float:
         found = self._known.spectrum(cell)
-        return float("nan") if found is None else metric_error(metric, found)
+        return float("nan") if found is None else error_of(metric, found)
 
 
 def _brief(failure: Exception | None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from labdriver import Chromium, LabPage, LabServer
+from labdriver import explorer as ex
 
 pytestmark = pytest.mark.browser
 
@@ -87,16 +88,7 @@ def move(lab: LabPage, snapshot: int) -> None:
 def test_the_slider_moves_both_pictures_and_says_where_the_other_run_has_nothing(lab: LabPage) -> None:
     lab.kernel('page.layer, page.snapshot = "conv1", 4; page.settled()')
     before = lab.wait_until_still(BOTH)
-    handle, track = (lab.find(f"{PAGE} .lhx-slider .noUi-{part}").first for part in ("handle", "base"))
-    handle.scroll_into_view_if_needed()
-    at, base = handle.bounding_box(), track.bounding_box()
-    assert at is not None
-    assert base is not None
-    height = at["y"] + at["height"] / 2
-    lab.page.mouse.move(at["x"] + at["width"] / 2, height)
-    lab.page.mouse.down()
-    lab.page.mouse.move(base["x"] + base["width"], height, steps=12)
-    lab.page.mouse.up()
+    ex.drag(lab, 1.0, within=PAGE)
     lab.wait_for_change(BOTH, before)
     assert titles(lab) == ["A · conv1 · step 1,024 · exact", "B · conv1 · step 1,024 · exact"]
     lab.wait_until(f"() => __probe.all('{BOTH} .lhx-figure')[0].getAttribute('aria-label').includes('step 1,024')")

@@ -36,9 +36,9 @@ def position(lab: Screen) -> int:
     return int(float(lab.find(HANDLE).first.get_attribute("aria-valuenow") or "nan"))
 
 
-def drag(lab: Screen, share: float, *, steps: int = 12) -> None:
-    """Drag the slider's handle with the mouse to ``share`` of its track."""
-    handle, track = lab.find(HANDLE).first, lab.find(f"{SLIDER} .noUi-base").first
+def drag(lab: Screen, share: float, *, steps: int = 12, within: str = "") -> None:
+    """Drag the slider's handle with the mouse to ``share`` of its track; of the page's first slider, or ``within``."""
+    handle, track = lab.find(f"{within} {HANDLE}").first, lab.find(f"{within} {SLIDER} .noUi-base").first
     handle.scroll_into_view_if_needed()
     at, base = handle.bounding_box(), track.bounding_box()
     assert at is not None
